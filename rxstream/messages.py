@@ -1,0 +1,448 @@
+"""What is asked and what came: requests, and the message that a stream adds up to.
+
+`ChatRequest` says what to ask in one vocabulary; a dialect writes it down in the
+words of its service. `MessageAssembler` folds the tokens of an answer into an
+`AssembledMessage`, in time linear in their text.
+"""
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct, field
+
+from rxstream.tokens import (
+    Citation,
+    FinishReason,
+    Json,
+    LogProbs,
+    Media,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEnd,
+    StreamStart,
+    StreamToken,
+    TextDelta,
+    TokenLogProb,
+    ToolCall,
+    ToolCallDelta,
+    ToolCallStart,
+    ToolCallTruncated,
+    UsageReport,
+    read_arguments,
+)
+
+
+class TextPart(Struct, frozen=True, tag=True):
+    """Text within a message."""
+
+    text: str
+
+
+class ImagePart(Struct, frozen=True, tag=True):
+    """An image within a message: the address of one, or its bytes with their media type."""
+
+    url: str | None = None
+    data: bytes | None = None
+    media_type: str | None = None
+    """Such as `image/png`; needed with `data`."""
+    detail: str | None = None
+    """How closely the model should look, where the service lets one say: `low`, `high`, `auto`."""
+
+    def __post_init__(self) -> None:
+        if (self.url is None) == (self.data is None):
+            raise ValueError("an ImagePart has either a url or data")
+        if self.data is not None and self.media_type is None:
+            raise ValueError("an ImagePart with data needs its media_type, such as image/png")
+
+
+class ReasoningPart(Struct, frozen=True, tag=True):
+    """Thinking of the model, sent back as it came."""
+
+    text: str
+    signature: str | None = None
+    redacted: str | None = None
+
+
+class ToolCallPart(Struct, frozen=True, tag=True):
+    """A call that the model made."""
+
+    id: str | None
+    name: str
+    arguments: str
+    """JSON text."""
+
+
+class ToolResultPart(Struct, frozen=True, tag=True):
+    """What running a call gave."""
+
+    id: str
+    """The id of the call."""
+    content: str
+    is_error: bool = False
+
+
+Part: TypeAlias = TextPart | ImagePart | ReasoningPart | ToolCallPart | ToolResultPart
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+class Message(Struct, frozen=True):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str | list[Part]
+    name: str | None = None
+    """Who speaks, where several share a role."""
+
+    @classmethod
+    def tool_result(cls, id: str, content: str, *, is_error: bool = False) -> "Message":
+        """Return the answer to the tool call `id`."""
+        return cls("tool", [ToolResultPart(id, content, is_error)])
+
+    @property
+    def parts(self) -> list[Part]:
+        """The content as parts; plain text is one `TextPart`, and no text is none."""
+        if isinstance(self.content, str):
+            return [TextPart(self.content)] if self.content else []
+        return self.content
+
+    @property
+    def text(self) -> str:
+        """The text of the content, joined with nothing between."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+class Tool(Struct, frozen=True):
+    """A function that the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Json] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    """JSON Schema of the arguments."""
+    strict: bool | None = None
+    """Whether the service should hold the arguments to the schema."""
+
+
+class ToolNamed(Struct, frozen=True):
+    """Tool choice: this tool must be called."""
+
+    name: str
+
+
+class JsonSchema(Struct, frozen=True):
+    """Response format: JSON that fits a schema."""
+
+    name: str
+    schema: dict[str, Json]
+    strict: bool = True
+
+
+class Reasoning(Struct, frozen=True):
+    """How much the model should think before it answers."""
+
+    effort: str | None = None
+    """A word of the service, such as `low`, `medium` or `high`."""
+    budget_tokens: int | None = None
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    """What to ask a model, in one vocabulary for every service."""
+
+    model: str
+    messages: list[Message]
+    tools: list[Tool] = field(default_factory=list[Tool])
+    tool_choice: Literal["auto", "none", "required"] | ToolNamed | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: Literal["text", "json"] | JsonSchema | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: list[str] = field(default_factory=list[str])
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    n: int | None = None
+    """How many choices to ask for."""
+    logprobs: int | None = None
+    """How many likely tokens to report at each place; 0 reports the chosen one alone."""
+    reasoning: Reasoning | None = None
+    extra: dict[str, Json] = field(default_factory=dict[str, Json])
+    """Goes into the body untouched, over what rxstream would have put there."""
+
+    @classmethod
+    def of(cls, prompt: "str | list[Message] | ChatRequest", **options: Json) -> "ChatRequest":
+        """Return the request that `prompt` stands for, with `options` as fields of it.
+
+        Raises `TypeError` for an unknown option or a missing model.
+        """
+        if isinstance(prompt, ChatRequest):
+            return msgspec.structs.replace(prompt, **options) if options else prompt
+        messages = [Message("user", prompt)] if isinstance(prompt, str) else prompt
+        return cls(messages=messages, **options)
+
+
+class AssembledToolCall(Struct, frozen=True):
+    """A tool call of an answer."""
+
+    id: str | None
+    name: str
+    arguments: Json
+    """The value of the arguments; `None` if their text never became JSON."""
+    arguments_raw: str | None
+    """The exact text of the arguments; `None` where the service sends an object, not text."""
+
+
+class Usage(Struct, frozen=True):
+    """Token counts as the service states them, nothing added up; unknown is `None`."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class ErrorInfo(Struct, frozen=True):
+    """What went wrong, in the service's words where it spoke."""
+
+    type: str | None
+    code: str | int | None
+    message: str
+
+
+class AssembledChoice(Struct, frozen=True, omit_defaults=True):
+    """One of several answers to a request."""
+
+    index: int
+    text: str
+    finish_reason: str | None
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: list[AssembledToolCall] = field(default_factory=list[AssembledToolCall])
+
+
+class AssembledMessage(Struct, frozen=True):
+    """What an answer added up to, whole or as far as it came.
+
+    Text, reasoning, refusal, calls and finish reason are those of the first
+    choice; with several, `choices` holds each.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: list[AssembledToolCall] = field(default_factory=list[AssembledToolCall])
+    finish_reason: str | None = None
+    """The service's own word."""
+    usage: Usage | None = None
+    error: ErrorInfo | None = None
+    complete: bool = False
+    """Whether the stream said that it is whole, and carried no error."""
+    choices: list[AssembledChoice] = field(default_factory=list[AssembledChoice])
+    id: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    reason: FinishReason | None = None
+    """The finish reason in the vocabulary of every service."""
+    parts: list[Part] = field(default_factory=list[Part])
+    """The first choice's content in order, as it goes back in the next request."""
+    citations: list[Citation] = field(default_factory=list[Citation])
+    media: list[Media] = field(default_factory=list[Media])
+    logprobs: list[TokenLogProb] = field(default_factory=list[TokenLogProb])
+    usage_raw: dict[str, Json] | None = None
+    """The service's own usage object."""
+
+    def as_message(self) -> Message:
+        """Return the answer as a turn of the conversation, thinking and signatures included."""
+        return Message("assistant", self.parts)
+
+
+class _Block:
+    """Text of one kind in one content block, growing."""
+
+    __slots__ = ("buffer", "choice", "index", "kind", "redacted", "signature", "write")
+
+    def __init__(self, kind: type[StreamToken], index: int, choice: int) -> None:
+        self.kind, self.index, self.choice = kind, index, choice
+        self.buffer = StringIO()
+        self.write = self.buffer.write
+        self.signature: str | None = None
+        self.redacted: str | None = None
+
+    @property
+    def text(self) -> str:
+        return self.buffer.getvalue()
+
+
+class _Call:
+    """A tool call, growing."""
+
+    __slots__ = ("arguments", "buffer", "choice", "id", "name", "raw")
+
+    def __init__(self, id: str | None, name: str, choice: int) -> None:
+        self.id, self.name, self.choice = id, name, choice
+        self.buffer = StringIO()
+        self.raw: str | None = None
+        self.arguments: str | None = None
+        """The whole argument text, once it is known to be JSON."""
+
+    def assembled(self) -> AssembledToolCall:
+        if self.arguments is None:
+            return AssembledToolCall(self.id, self.name, None, self.buffer.getvalue())
+        return AssembledToolCall(self.id, self.name, read_arguments(self.arguments), self.raw)
+
+    def part(self) -> ToolCallPart | None:
+        """The call as it goes back; `None` if it was never whole, since no service takes half a call."""
+        return None if self.arguments is None else ToolCallPart(self.id, self.name, self.arguments)
+
+
+class MessageAssembler:
+    """Tokens in, the message they add up to out; linear in their text."""
+
+    def __init__(self) -> None:
+        self._start: StreamStart | None = None
+        self._pieces: list[_Block | _Call] = []
+        self._blocks: dict[tuple[type[StreamToken], int, int], _Block] = {}
+        self._calls: dict[str, _Call] = {}
+        self._last = _Block(StreamStart, -1, -1)  # the block written to last; this first one matches no delta
+        self._citations: list[Citation] = []
+        self._media: list[Media] = []
+        self._logprobs: list[TokenLogProb] = []
+        self._usage: UsageReport | None = None
+        self._ends: dict[int, StreamEnd] = {}
+
+    def add(self, token: StreamToken) -> None:
+        """Take one token."""
+        self.extend((token,))
+
+    def extend(self, tokens: Iterable[StreamToken]) -> None:
+        """Take several tokens, in order."""
+        last = self._last
+        for token in tokens:
+            if type(token) is TextDelta:  # the usual token goes the short way
+                if last.kind is not TextDelta or last.index != token.index or last.choice != token.choice:
+                    last = self._last = self._block(TextDelta, token.index, token.choice)
+                last.write(token.text)
+            else:
+                self._add_other(token)
+                last = self._last
+
+    def message(self, *, error: ErrorInfo | None = None, finish_reason: str | None = None) -> AssembledMessage:
+        """Return the message so far.
+
+        `error` is what the stream ended in; `finish_reason` is the service's word where it had
+        been heard although no `StreamEnd` came.
+        """
+        choices = sorted({piece.choice for piece in self._pieces} | set(self._ends))
+        first = self._choice(choices[0] if choices else 0)
+        end = self._ends.get(first.index)
+        start = self._start
+        usage = self._usage
+        return AssembledMessage(
+            text=first.text,
+            reasoning=first.reasoning,
+            refusal=first.refusal,
+            tool_calls=first.tool_calls,
+            finish_reason=end.raw_reason if end else finish_reason,
+            usage=usage and Usage(*(getattr(usage, name) for name in Usage.__struct_fields__)),
+            error=error,
+            complete=bool(self._ends) and error is None,
+            choices=[self._choice(index) for index in choices] if len(choices) > 1 else [],
+            id=start and start.id,
+            model=start and start.model,
+            provider=start and start.provider,
+            reason=end and end.reason,
+            parts=self._parts(first.index),
+            citations=list(self._citations),
+            media=list(self._media),
+            logprobs=list(self._logprobs),
+            usage_raw=usage and usage.raw,
+        )
+
+    def _block(self, kind: type[StreamToken], index: int, choice: int) -> _Block:
+        key = (kind, index, choice)
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = _Block(kind, index, choice)
+            self._pieces.append(block)
+        return block
+
+    def _add_other(self, token: StreamToken) -> None:
+        match token:
+            case ReasoningDelta():
+                block = self._last = self._block(ReasoningDelta, token.index, token.choice)
+                block.write(token.text)
+                block.signature = token.signature or block.signature
+                block.redacted = token.redacted or block.redacted
+            case RefusalDelta():
+                self._last = self._block(RefusalDelta, 0, token.choice)
+                self._last.write(token.text)
+            case ToolCallStart():
+                self._call(token.key, token.id, token.name, token.choice)
+            case ToolCallDelta():
+                if token.key in self._calls:
+                    self._calls[token.key].buffer.write(token.arguments)
+            case ToolCall():
+                call = self._call(token.key, token.id, token.function.name)
+                call.arguments, call.raw = token.function.arguments, token.arguments_raw
+            case ToolCallTruncated():
+                call = self._call(token.key, token.id, token.name)
+                call.buffer = StringIO()
+                call.buffer.write(token.arguments)
+            case StreamStart():
+                self._start = self._start or token
+            case UsageReport():
+                self._usage = token
+            case StreamEnd():
+                self._ends[token.choice] = token
+            case Citation():
+                self._citations.append(token)
+            case Media():
+                self._media.append(token)
+            case LogProbs():
+                if token.choice == 0:
+                    self._logprobs += token.content or token.refusal
+            case _:
+                pass  # a TextDelta was taken above; a RawEvent is no part of a message
+
+    def _call(self, key: str, id: str | None, name: str, choice: int = 0) -> _Call:
+        """The call `key`, begun if need be, with what is now known of it."""
+        call = self._calls.get(key)
+        if call is None:
+            call = self._calls[key] = _Call(id, name, choice)
+            self._pieces.append(call)
+        call.id, call.name = id or call.id, name or call.name
+        return call
+
+    def _choice(self, choice: int) -> AssembledChoice:
+        def joined(kind: type[StreamToken]) -> str:
+            return "".join(
+                block.text for block in self._blocks.values() if block.kind is kind and block.choice == choice
+            )
+
+        end = self._ends.get(choice)
+        return AssembledChoice(
+            index=choice,
+            text=joined(TextDelta),
+            finish_reason=end and end.raw_reason,
+            reasoning=joined(ReasoningDelta),
+            refusal=joined(RefusalDelta),
+            tool_calls=[call.assembled() for call in self._calls.values() if call.choice == choice],
+        )
+
+    def _parts(self, choice: int) -> list[Part]:
+        parts: list[Part] = []
+        for piece in self._pieces:
+            if piece.choice != choice:
+                continue
+            if isinstance(piece, _Call):
+                if (part := piece.part()) is not None:
+                    parts.append(part)
+            elif piece.kind is ReasoningDelta:
+                parts.append(ReasoningPart(piece.text, piece.signature, piece.redacted))
+            elif piece.text:
+                parts.append(TextPart(piece.text))
+        return parts

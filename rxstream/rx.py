@@ -1,0 +1,84 @@
+"""Where machines meet Rx: `lift` makes an operator of a machine.
+
+No other file repeats this closure. What it keeps: a fresh machine for each
+subscription, the `scheduler` passed upstream (demand travels on it), what a
+machine had completed delivered before its error, and nothing after a terminal.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+
+from reactivex import Observable, abc
+
+from rxstream.machine import Machine, completed_by, finish_broken
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+Operator: TypeAlias = Callable[[Observable[A]], Observable[B]]
+"""What `pipe` takes. Public functions spell it out: an alias breaks inference in mypy."""
+
+
+class Stoppable(Protocol):
+    """What Rx hands to a subscribe function: an observer that knows whether it has stopped."""
+
+    is_stopped: bool
+
+
+def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observable[B]]:
+    """Make an operator of the machine that `make` returns, a new one for each subscription.
+
+    What `feed` or `flush` raises ends the stream with `on_error`, after what the
+    error carries as `.completed`. When the source fails, the machine's `fail`
+    (or else `flush`) gives what was held back before the error is passed on.
+    """
+
+    def operator(source: Observable[A]) -> Observable[B]:
+        def subscribe(observer: abc.ObserverBase[B], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+            machine = make()
+            feed, emit = machine.feed, observer.on_next
+            downstream = cast(Stoppable, observer)
+
+            def deliver(items: list[Any]) -> None:
+                for item in items:
+                    if downstream.is_stopped:
+                        return
+                    emit(item)
+
+            def end_with(error: Exception) -> None:
+                deliver(completed_by(error))
+                observer.on_error(error)
+
+            def on_next(item: A) -> None:
+                if downstream.is_stopped:  # a source may still have items in hand after a dispose or an error
+                    return
+                try:
+                    made = feed(item)
+                except Exception as error:
+                    end_with(error)
+                else:
+                    deliver(made)
+
+            def on_error(error: Exception) -> None:
+                try:
+                    made = finish_broken(machine, error)
+                except Exception as named:  # the machine's own name for what happened
+                    end_with(named)
+                else:
+                    deliver(made)
+                    observer.on_error(error)
+
+            def on_completed() -> None:
+                try:
+                    made = machine.flush()
+                except Exception as error:
+                    end_with(error)
+                else:
+                    deliver(made)
+                    observer.on_completed()
+
+            return source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return operator

@@ -1,0 +1,69 @@
+"""The event loop that a stream runs on.
+
+A subscription made inside a running loop stays on it. One made outside, in a
+script, a Tk program or another thread, uses one background loop, started once for
+the process in a thread of its own.
+"""
+
+import asyncio
+import atexit
+import os
+import threading
+
+from reactivex import abc
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+from rxstream.schedulers.flow_scheduler import FlowScheduler, running_loop
+
+_THREAD_NAME = "rxstream"
+
+
+class _BackgroundLoop:
+    """An event loop in a daemon thread; it ends, with everything on it, at the exit of the interpreter."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=_THREAD_NAME, daemon=True)
+        self._thread.start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Cancel what still runs and end the thread; nothing to do in a fork, which has no such thread."""
+        if self.process == os.getpid() and self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+
+_lock = threading.Lock()
+_background: _BackgroundLoop | None = None
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """Return the background loop of this process, started if need be."""
+    global _background  # noqa: PLW0603  # one for the process, and a fork needs its own
+    with _lock:
+        if _background is None or _background.process != os.getpid():
+            _background = _BackgroundLoop()
+        return _background.loop
+
+
+def loop_for(scheduler: abc.SchedulerBase | None) -> asyncio.AbstractEventLoop:
+    """Return the loop for a subscription with `scheduler`: its own, else the running one, else the background one."""
+    if isinstance(scheduler, FlowScheduler):
+        return scheduler.loop
+    if (running := running_loop()) is not None:
+        return running
+    # Rx's own scheduler keeps its loop to itself; where a release hides it better, the background loop serves.
+    own = getattr(scheduler, "_loop", None) if isinstance(scheduler, AsyncIOScheduler) else None
+    return own if isinstance(own, asyncio.AbstractEventLoop) else background_loop()
