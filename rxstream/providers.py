@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -273,11 +273,10 @@ def _abandon(sessions: Mapping[asyncio.AbstractEventLoop, aiohttp.ClientSession]
         if connector is None:
             continue
         if loop.is_running():
-            loop.call_soon_threadsafe(_close, connector)
+            asyncio.run_coroutine_threadsafe(_close(connector), loop)
         elif loop.is_closed():
-            _close(connector)
+            next(_close(connector).__await__(), None)  # nothing is left to wait for, so its one step is all of it
 
 
-def _close(connector: aiohttp.BaseConnector) -> None:
-    closing: Awaitable[None] = connector.close()
-    closing.__await__()  # aiohttp closes at once, and warns if nobody looks at what it returns
+async def _close(connector: aiohttp.BaseConnector) -> None:
+    await connector.close()

@@ -1,0 +1,81 @@
+"""Ask again while nothing of the answer has been seen.
+
+After the first content a second request would be a second answer, so from there
+on an error is passed on with what had arrived. Until then a `StreamStart` is
+held back: the request that answers in the end gives its own.
+"""
+
+import random as _random
+from collections.abc import Callable
+
+import reactivex
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, SerialDisposable
+
+from rxstream.errors import StreamError
+from rxstream.flow import RetryPolicy
+from rxstream.tokens import StreamStart, StreamToken
+
+
+def retry_before_content(
+    policy: RetryPolicy | None = None, *, random: Callable[[], float] = _random.random
+) -> Callable[[Observable[StreamToken]], Observable[StreamToken]]:
+    """Subscribe again to a source that failed, retryably, before its first content.
+
+    Waits on the scheduler of the subscription, for as long as `policy` or the
+    service says. An error that is not retryable, or one retry too many, is passed on.
+    """
+    policy = policy or RetryPolicy()
+
+    def operator(source: Observable[StreamToken]) -> Observable[StreamToken]:
+        def subscribe(
+            observer: abc.ObserverBase[StreamToken], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            current, waiting = SerialDisposable(), SerialDisposable()
+            held: list[StreamToken] = []
+            has_begun = False
+            retries = 0
+
+            def begin() -> None:
+                nonlocal has_begun
+                has_begun = True
+                starts = held.copy()
+                held.clear()  # before a subscriber can raise: what it was given once is not given again
+                for token in starts:
+                    observer.on_next(token)
+
+            def on_next(token: StreamToken) -> None:
+                if has_begun:
+                    observer.on_next(token)
+                elif isinstance(token, StreamStart):
+                    held.append(token)
+                else:
+                    begin()
+                    observer.on_next(token)
+
+            def on_error(error: Exception) -> None:
+                nonlocal retries
+                delay = None
+                if not has_begun and isinstance(error, StreamError) and error.is_retryable:
+                    delay = policy.delay(retries, error.retry_after, random)
+                if delay is None:
+                    begin()
+                    observer.on_error(error)
+                    return
+                retries += 1
+                held.clear()
+                waiting.disposable = reactivex.timer(delay).subscribe(lambda _: attempt(), scheduler=scheduler)
+
+            def on_completed() -> None:
+                begin()
+                observer.on_completed()
+
+            def attempt() -> None:
+                current.disposable = source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+            attempt()
+            return CompositeDisposable(current, waiting)
+
+        return Observable(subscribe)
+
+    return operator

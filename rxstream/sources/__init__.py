@@ -1,0 +1,6 @@
+"""Where streams come from: HTTP, bodies that somebody already has, async iterables."""
+
+from rxstream.sources.body import HttpStreamHandler
+from rxstream.sources.deadlines import Deadlines
+
+__all__ = ["Deadlines", "HttpStreamHandler"]

@@ -1,0 +1,350 @@
+"""An HTTP exchange as a cold Observable of the chunks of its answer's body.
+
+Each subscription is one request. The source reads when the gate is open, keeps the
+four deadlines, closes the connection when it is disposed of, and turns whatever
+aiohttp raises into a `StreamError`. Retries are another operator's work; only a
+pooled connection that the server had closed in silence is replaced here, as long
+as no byte of an answer came: that is no failure of the request.
+"""
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from reactivex import Observable
+
+from rxstream.errors import ConfigurationError, ProtocolError, StreamError, TransportError
+from rxstream.sources.deadlines import Deadlines, Watchdog
+from rxstream.sources.pump import Pump, pumped
+
+READ_SIZE = 65_536
+"""Bytes; the most that one read takes."""
+MAX_REFUSAL = 65_536
+"""Bytes of a refusal's body that are read; more is no error message."""
+LINGER = 0.25
+"""Seconds to wait, after the API's end mark, for the end of the body, which frees the connection for reuse."""
+MAX_REDIRECTS = 5
+
+Refuse = Callable[[int, Mapping[str, str], bytes], StreamError]
+"""Makes an error of a refusal: HTTP status, headers with lower-case names, body."""
+
+
+class Progress(Protocol):
+    """What reads the body and knows what it means."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the API's end mark was read."""
+        ...
+
+    @property
+    def tokens_made(self) -> int:
+        """Rises with each real step of the answer."""
+        ...
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the answer itself has begun."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpCall:
+    """What to send, and what to make of the answer's head."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    credentials: Mapping[str, str]
+    """Headers that go to the origin of `url` and to no other."""
+    body: bytes
+    refuse: Refuse
+    heed: Callable[[Mapping[str, str]], None]
+    """Hear the headers of every answer, with lower-case names."""
+
+    @property
+    def host(self) -> str:
+        """Where it goes, fit to be shown: no credentials, path or query."""
+        return host_of(self.url)
+
+    def redirected(self, location: str) -> "HttpCall":
+        """Return the call to send to `location`; without its credentials if that is another origin."""
+        url = urljoin(self.url, location)
+        is_same = _origin(url) == _origin(self.url)
+        return replace(self, url=url, credentials=self.credentials if is_same else {})
+
+
+def http_chunks(
+    call: HttpCall, session: Callable[[], aiohttp.ClientSession], *, deadlines: Deadlines, progress: Progress | None
+) -> Observable[bytes]:
+    """Return the body of the answer to `call`, chunk by chunk.
+
+    `session` is asked for on the loop of the subscription. `progress` is read after
+    each chunk: it says what counts for the deadlines, and when the answer is whole.
+    Without it every chunk counts, and the answer is whole when the body ends.
+    """
+
+    async def read(pump: Pump[bytes]) -> None:
+        watchdog = Watchdog(pump.loop, deadlines, pump.fail)
+        pump.on_pause, pump.on_resume = watchdog.pause, watchdog.resume
+        try:
+            with as_transport_errors(call.host, deadlines):
+                response = await ask(session(), call, deadlines)
+                await read_response(pump, response, call.refuse, watchdog, progress)
+        finally:
+            watchdog.stop()
+
+    return pumped(read)
+
+
+async def read_response(
+    pump: Pump[bytes],
+    response: aiohttp.ClientResponse,
+    refuse: Refuse,
+    watchdog: Watchdog,
+    progress: Progress | None,
+) -> None:
+    """Push the body of `response` until the answer is whole, the body ends or nobody wants more; then close it."""
+    pump.on_stop = response.close
+    content = response.content
+    try:
+        with noticing_loss(response):
+            chunk = await content.read(READ_SIZE)
+            await _refuse_what_is_no_stream(response, chunk, refuse)
+            while chunk and await push_chunk(pump, chunk, watchdog, progress):
+                chunk = await content.read(READ_SIZE)
+        if progress is not None and progress.ended:
+            await _read_to_end(content)
+    except aiohttp.ClientPayloadError:
+        if left := unread(content):  # it came before the break
+            await push_chunk(pump, left, watchdog, progress)
+        raise
+    finally:
+        response.close()  # does nothing where the body was read to its end
+
+
+async def push_chunk(pump: Pump[bytes], chunk: bytes, watchdog: Watchdog, progress: Progress | None) -> bool:
+    """Push `chunk`, take note of the progress it made, and return whether more is wanted."""
+    if progress is None:
+        is_wanted = await pump.push(chunk)
+        watchdog.progress(pump.loop.time(), has_content=True)
+        return is_wanted
+    seen = progress.tokens_made
+    is_wanted = await pump.push(chunk)
+    if progress.tokens_made != seen:
+        watchdog.progress(pump.loop.time(), has_content=progress.has_content)
+    return is_wanted and not progress.ended
+
+
+async def ask(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines) -> aiohttp.ClientResponse:
+    """Send `call`, follow redirects that keep method and body, and return the answer, open, if it is a good one.
+
+    Raises the error that `call.refuse` makes of a refusal.
+    """
+    for _ in range(MAX_REDIRECTS + 1):
+        response = await _send(session, call, deadlines)
+        call.heed(lower_case(response.headers))
+        location = response.headers.get("location")
+        if response.status not in {307, 308} or location is None:
+            await check_status(response, call.refuse)
+            return response
+        response.close()
+        call = call.redirected(location)
+    raise ProtocolError(f"{call.host} redirects more than {MAX_REDIRECTS} times")
+
+
+async def check_status(response: aiohttp.ClientResponse, refuse: Refuse) -> None:
+    """Raise what the status of an answer says, unless that is good; the answer is then closed."""
+    status = response.status
+    if 200 <= status < 300:
+        return
+    try:
+        if 300 <= status < 400:
+            here = host_of(str(response.url))
+            where = host_of(urljoin(str(response.url), response.headers.get("location", "")))
+            raise ProtocolError(
+                f"{here} redirects to {where}, which a request with a body can't follow: is the base_url right?",
+                status=status,
+            )
+        raise refuse(status, lower_case(response.headers), await _read_some(response.content))
+    finally:
+        response.close()
+
+
+async def _send(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines) -> aiohttp.ClientResponse:
+    """Send the call; again, at once, while only a pooled connection had gone stale."""
+    timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect)
+    while True:
+        connection = ConnectionNote()
+        try:
+            return await session.request(
+                call.method,
+                call.url,
+                data=io.BytesIO(call.body) if call.body else None,  # raw bytes of a size make aiohttp complain
+                headers={**call.headers, **call.credentials},
+                allow_redirects=False,
+                timeout=timeout,
+                trace_request_ctx=connection,
+            )
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not connection.was_pooled:
+                raise
+
+
+async def _refuse_what_is_no_stream(response: aiohttp.ClientResponse, first: bytes, refuse: Refuse) -> None:
+    """Raise what an answer says that is a page or one JSON value, in spite of its good status."""
+    media_type, host = response.content_type, host_of(str(response.url))
+    start = first.lstrip()[:1]
+    if media_type in {"text/html", "application/xhtml+xml"} or start == b"<":
+        raise ProtocolError(
+            f"{host} answered with a web page, not a stream: is the base_url right?", status=response.status
+        )
+    if media_type == "application/json" and start in {b"{", b"["}:
+        body = first + await _read_some(response.content)
+        if b'"error"' in body:
+            raise refuse(response.status, lower_case(response.headers), body)
+        raise ProtocolError(
+            f"{host} answered with one JSON value, not a stream: does it stream at all?", status=response.status
+        )
+
+
+async def _read_some(content: aiohttp.StreamReader) -> bytes:
+    """Read a small body, or the beginning of a large or broken one."""
+    body = bytearray()
+    try:
+        while len(body) < MAX_REFUSAL and (chunk := await content.read(MAX_REFUSAL - len(body))):
+            body += chunk
+    except aiohttp.ClientError:
+        return bytes(body)  # what came of the refusal says more than how it broke off
+    return bytes(body)
+
+
+async def _read_to_end(content: aiohttp.StreamReader) -> None:
+    """Read what is left of a whole answer, for a moment: a body read to its end frees its connection."""
+    try:
+        async with asyncio.timeout(LINGER):
+            while await content.read(READ_SIZE):
+                pass
+    except (TimeoutError, aiohttp.ClientError):
+        return  # the answer is whole; only its connection can't be used again
+
+
+@contextmanager
+def noticing_loss(response: aiohttp.ClientResponse) -> Generator[None]:
+    """End the wait for more of a body when its connection is lost.
+
+    aiohttp does so by itself, but not after a chunk that its parser can't read:
+    then a reader waits for ever (seen with 3.14).
+    """
+    content, connection = response.content, response.connection
+    closed: asyncio.Future[None] | None = getattr(connection and connection.protocol, "closed", None)
+
+    def end(lost: "asyncio.Future[None]") -> None:
+        if not lost.cancelled():
+            lost.exception()  # looked at, so that nobody is told that it was not
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+
+    if closed is not None:
+        closed.add_done_callback(end)
+    try:
+        yield
+    finally:
+        if closed is not None:
+            closed.remove_done_callback(end)
+
+
+def unread(content: aiohttp.StreamReader) -> bytes:
+    """Return what `content` had received when it failed: its own `read` gives no more of it.
+
+    The buffer is private to aiohttp; where a release keeps it elsewhere, nothing is recovered.
+    """
+    held = list(getattr(content, "_buffer", ()))
+    offset = getattr(content, "_buffer_offset", 0)
+    return b"".join(held)[offset:]
+
+
+class ConnectionNote:
+    """What aiohttp's tracing says about the connection of one request."""
+
+    was_pooled = False
+
+
+def note_connections() -> aiohttp.TraceConfig:
+    """Return the trace configuration by which a session fills in each request's `ConnectionNote`."""
+
+    def noting(was_pooled: bool) -> Callable[..., Awaitable[None]]:
+        async def note(_session: aiohttp.ClientSession, context: Any, _params: Any) -> None:
+            if isinstance(context.trace_request_ctx, ConnectionNote):
+                context.trace_request_ctx.was_pooled = was_pooled
+
+        return note
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(noting(True))
+    config.on_connection_create_end.append(noting(False))
+    return config
+
+
+@contextmanager
+def as_transport_errors(host: str, deadlines: Deadlines) -> Generator[None]:
+    """Turn what aiohttp and the system raise about the exchange with `host` into `StreamError`s."""
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        raise _stream_error(error, host, deadlines) from error
+    except OSError as error:
+        raise TransportError(f"the connection to {host} failed ({_reason(error)})") from error
+
+
+def _stream_error(error: aiohttp.ClientError, host: str, deadlines: Deadlines) -> StreamError:
+    """Return what an exception of aiohttp means; its own text may hold an address with a query, so it is left out."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return deadlines.connect_error()
+        case aiohttp.InvalidURL():
+            return ConfigurationError(f"no URL that can be asked: check base_url ({host})")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return TransportError(f"no trusted TLS connection to {host} ({_reason(error)})", is_retryable=False)
+        case aiohttp.ClientConnectorError():
+            return TransportError(f"cannot connect to {host} ({_reason(error.os_error)})")
+        case aiohttp.ServerDisconnectedError():
+            return TransportError(f"{host} closed the connection before it answered")
+        case aiohttp.ClientPayloadError():
+            return TransportError("the body of the answer broke off")
+        case aiohttp.ClientResponseError():
+            return ProtocolError(f"what {host} answered is not HTTP")
+        case _:
+            return TransportError(f"the connection to {host} failed ({_reason(error)})")
+
+
+def _reason(error: BaseException) -> str:
+    """A system error's text, which names no request; of others only their class."""
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
+def lower_case(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return `headers` with lower-case names, as a dialect reads them; of several of a name the last."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def host_of(url: str) -> str:
+    """Return host and port of `url`, fit to be shown; an address that can't be read is just called that."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an unreadable address"
+    return f"{parts.hostname or 'nowhere'}{port}"
