@@ -1,7 +1,7 @@
 """Servers on loopback that do exactly what a test tells them, and a loop whose clock a test can move."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -48,7 +48,7 @@ class Exchange:
 
 
 @asynccontextmanager
-async def serving(handle: Callable[[Exchange], Awaitable[None]]) -> AsyncIterator[str]:
+async def serving(handle: Callable[[Exchange], Awaitable[None]]) -> AsyncGenerator[str]:
     """Serve each connection with `handle`; give the address, and pass on what `handle` raised."""
     failures: list[Exception] = []
     connections: set[asyncio.Task[Any]] = set()

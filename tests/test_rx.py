@@ -47,6 +47,14 @@ class Burst:
         return []
 
 
+class _Same:
+    def feed(self, item: int) -> list[int]:
+        return [item]
+
+    def flush(self) -> list[int]:
+        return []
+
+
 class Renaming(Pairs):
     def fail(self, error: Exception) -> list[str]:
         raise carrying(KeyError("renamed"), self.held) from error
@@ -55,7 +63,7 @@ class Renaming(Pairs):
 def marbles(make: Callable[[], Any], *messages: Any) -> list[Any]:
     clock = TestScheduler()
     source = clock.create_hot_observable(*messages)
-    return clock.start(lambda: source.pipe(lift(make))).messages
+    return list(clock.start(lambda: source.pipe(lift(make))).messages)
 
 
 def test_what_a_machine_makes_comes_when_it_is_made() -> None:
@@ -71,7 +79,7 @@ def test_what_was_complete_comes_before_the_machines_error() -> None:
     clock = TestScheduler()
     source = clock.create_hot_observable(on_next(210, "a"), on_next(220, "!"), on_next(230, "b"), on_completed(240))
 
-    messages = clock.start(lambda: source.pipe(lift(Pairs))).messages
+    messages: list[Any] = list(clock.start(lambda: source.pipe(lift(Pairs))).messages)
 
     assert messages[:2] == [on_next(220, "a"), on_next(220, "good")]
     assert repr(messages[2].value.exception) == repr(error)
@@ -134,17 +142,9 @@ def test_nothing_comes_after_enough() -> None:
 def test_a_hundred_thousand_items_at_once_cause_no_recursion() -> None:
     heard: list[int] = []
 
-    reactivex.of(100_000).pipe(lift(Burst), lift(lambda: _Same())).subscribe(heard.append)
+    reactivex.of(100_000).pipe(lift(Burst), lift(_Same)).subscribe(heard.append)
 
     assert len(heard) == 100_000
-
-
-class _Same:
-    def feed(self, item: int) -> list[int]:
-        return [item]
-
-    def flush(self) -> list[int]:
-        return []
 
 
 @given(st.lists(st.text(alphabet="ab", max_size=2)))

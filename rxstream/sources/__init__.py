@@ -1,6 +1,7 @@
 """Where streams come from: HTTP, bodies that somebody already has, async iterables."""
 
+from rxstream.sources.async_iterable import from_async_iterable
 from rxstream.sources.body import HttpStreamHandler
 from rxstream.sources.deadlines import Deadlines
 
-__all__ = ["Deadlines", "HttpStreamHandler"]
+__all__ = ["Deadlines", "HttpStreamHandler", "from_async_iterable"]

@@ -1,6 +1,7 @@
 """A response body that somebody already has, as a stream of tokens."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, Iterable
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -10,10 +11,13 @@ from reactivex import Observable, abc
 from rxstream.dialect import BodyReader, Dialect
 from rxstream.dialects import dialect as named
 from rxstream.rx import lift
+from rxstream.sources.async_iterable import each
 from rxstream.sources.deadlines import Deadlines, Watchdog
 from rxstream.sources.http import as_transport_errors, check_status, host_of, push_chunk, read_response
 from rxstream.sources.pump import Pump, pumped
 from rxstream.tokens import StreamToken
+
+_BYTES = bytes | bytearray | memoryview
 
 Body = aiohttp.ClientResponse | AsyncIterable[bytes] | Iterable[bytes] | Observable[bytes]
 
@@ -62,9 +66,10 @@ class HttpStreamHandler:
                 if isinstance(body, aiohttp.ClientResponse):
                     await self._read_response(pump, body, watchdog, reader)
                 else:
-                    async for chunk in _each(body):
-                        if not await push_chunk(pump, chunk, watchdog, reader):
-                            return
+                    async with aclosing(each([body] if isinstance(body, _BYTES) else body)) as chunks:
+                        async for chunk in chunks:
+                            if not await push_chunk(pump, bytes(chunk), watchdog, reader):
+                                return
             finally:
                 watchdog.stop()
 
@@ -76,18 +81,3 @@ class HttpStreamHandler:
         with as_transport_errors(host_of(str(response.url)), self.deadlines):
             await check_status(response, self.dialect.read_error)
             await read_response(pump, response, self.dialect.read_error, watchdog, reader)
-
-
-async def _each(body: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
-    """The chunks of `body`, whichever way it gives them; closes what it reads from."""
-    if isinstance(body, AsyncIterable):
-        chunks = aiter(body)
-        try:
-            async for chunk in chunks:
-                yield bytes(chunk)
-        finally:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
-    else:
-        for chunk in [body] if isinstance(body, bytes | bytearray | memoryview) else body:
-            yield bytes(chunk)

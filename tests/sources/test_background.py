@@ -13,7 +13,6 @@ from rxstream.providers import AiProvider
 from rxstream.schedulers import background_loop, loop_for
 from rxstream.sources import HttpStreamHandler
 from rxstream.tokens import StreamToken
-
 from tests.loopback import CHUNKED, Exchange, serving
 from tests.sources.test_http import BODY, WHOLE
 from tests.toy import TOY

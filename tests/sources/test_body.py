@@ -7,14 +7,15 @@ from typing import Any
 import aiohttp
 import pytest
 import reactivex
-from reactivex.testing import TestScheduler
+from reactivex.testing import ReactiveTest, TestScheduler
 
 from rxstream.errors import AuthenticationError, ConfigurationError, FirstContentTimeoutError, TransportError
 from rxstream.sources import Deadlines, HttpStreamHandler
-
 from tests.loopback import HEAD, Exchange, MovableLoop, run_movable, serving, turns
 from tests.sources.test_http import BODY, WHOLE, Heard
 from tests.toy import TOY
+
+on_next = ReactiveTest.on_next
 
 PIECES = [BODY[:7], BODY[7:]]
 
@@ -157,14 +158,11 @@ def test_a_body_that_says_nothing_meets_its_deadline() -> None:
 
 def test_a_hot_observable_of_bytes_is_decoded_as_it_comes() -> None:
     clock = TestScheduler()
-    source = clock.create_hot_observable(
-        reactivex.testing.ReactiveTest.on_next(210, b"start\nte"),
-        reactivex.testing.ReactiveTest.on_next(220, b"xt a\n"),
-    )
+    source = clock.create_hot_observable(on_next(210, b"start\nte"), on_next(220, b"xt a\n"))
 
     messages = clock.start(lambda: HttpStreamHandler(TOY).into_stream(source)).messages
 
-    assert [(message.time, message.value.value) for message in messages] == [(210, WHOLE[0]), (220, WHOLE[1])]
+    assert messages == [on_next(210, WHOLE[0]), on_next(220, WHOLE[1])]
 
 
 def test_an_unknown_dialect_is_named_with_those_that_are_known() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,11 +29,15 @@ from rxstream.providers import AiProvider
 from rxstream.schedulers import FlowScheduler
 from rxstream.sources import Deadlines
 from rxstream.tokens import FinishReason, StreamEnd, StreamStart, StreamToken, TextDelta
-
 from tests.loopback import CHUNKED, HEAD, Exchange, MovableLoop, run_movable, serving, turns
 from tests.toy import TOY
 
-WHOLE: list[StreamToken] = [StreamStart("1", "toy", "toy"), TextDelta("a"), TextDelta("b"), StreamEnd(FinishReason.STOP, "end")]
+WHOLE: list[StreamToken] = [
+    StreamStart("1", "toy", "toy"),
+    TextDelta("a"),
+    TextDelta("b"),
+    StreamEnd(FinishReason.STOP, "end"),
+]
 BODY = b"start\ntext a\ntext b\nend\n"
 ONCE = RetryPolicy(retries=0)
 
@@ -47,13 +51,7 @@ class Heard:
         self.is_completed = False
         self.over = asyncio.Event()
         self.changed = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self.subscription = source.subscribe(
-            self._next,
-            lambda error: loop.call_soon_threadsafe(self._end, error),
-            lambda: loop.call_soon_threadsafe(self._end, None),
-            **options,
-        )
+        self.subscription = source.subscribe(self._next, self._end, lambda: self._end(None), **options)
 
     def _next(self, item: Any) -> None:
         self.items.append(item)
@@ -86,7 +84,7 @@ def answering(*parts: bytes, chunked: bool = True) -> Callable[[Exchange], Await
 
 
 @asynccontextmanager
-async def asking(handle: Callable[[Exchange], Awaitable[None]], **options: Any) -> AsyncIterator[AiProvider]:
+async def asking(handle: Callable[[Exchange], Awaitable[None]], **options: Any) -> AsyncGenerator[AiProvider]:
     """A provider of the toy dialect, in front of a server."""
     options = {"api_key": "secret-key", "retry": ONCE} | options
     async with serving(handle) as url, AiProvider(TOY, base_url=url, **options) as provider:
@@ -273,7 +271,7 @@ def test_each_silence_has_its_deadline(said: bytes, deadlines: Deadlines, expect
             loop.move(2)
             await heard.over.wait()
 
-        assert type(heard.error) is expected
+        assert isinstance(heard.error, expected)
         assert heard.error.provider == "toy"
         assert heard.error.partial is not None
         assert heard.error.partial.text == ("a" if b"text a" in said else "")
@@ -434,7 +432,9 @@ def test_a_refusal_becomes_the_services_error() -> None:
     async def run(loop: MovableLoop) -> None:
         async def handle(exchange: Exchange) -> None:
             await exchange.read_request()
-            await exchange.send(b"HTTP/1.1 401 No\r\nx-request-id: r1\r\ncontent-length: 23\r\n\r\nbad key: secret-key !!!")
+            await exchange.send(
+                b"HTTP/1.1 401 No\r\nx-request-id: r1\r\ncontent-length: 23\r\n\r\nbad key: secret-key !!!"
+            )
 
         heard = await outcome(handle)
 
@@ -503,9 +503,8 @@ def test_a_redirect_that_would_lose_the_request_is_an_error(status: int) -> None
     async def run(loop: MovableLoop) -> None:
         async def handle(exchange: Exchange) -> None:
             await exchange.read_request()
-            await exchange.send(
-                f"HTTP/1.1 {status} Go\r\nlocation: http://elsewhere.invalid/x?key=1\r\ncontent-length: 0\r\n\r\n".encode()
-            )
+            head = f"HTTP/1.1 {status} Go\r\nlocation: http://elsewhere.invalid/x?key=1\r\ncontent-length: 0\r\n\r\n"
+            await exchange.send(head.encode())
 
         heard = await outcome(handle)
 

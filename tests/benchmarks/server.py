@@ -1,0 +1,45 @@
+"""The server of the benchmarks, in a process of its own: `POST /MODE/COUNT/chat/completions`."""
+
+import asyncio
+import socket
+
+from tests.benchmarks.bodies import chat_events
+
+FLOOD_WRITE = 65_536
+EVENT_PAUSE = 0.001
+"""Seconds between events that come one by one: time enough for any contender to have read the last one."""
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = next(line[15:] for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length))
+            _, mode, count, _ = head.split(b" ", 2)[1].split(b"/", 3)
+            events = chat_events(int(count))
+            writer.write(HEAD)
+            if mode == b"flood":
+                body = b"".join(events)
+                events = [body[start : start + FLOOD_WRITE] for start in range(0, len(body), FLOOD_WRITE)]
+            for event in events:
+                writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+                await writer.drain()
+                if mode == b"events":
+                    await asyncio.sleep(EVENT_PAUSE)
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def _serve() -> None:
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())
