@@ -17,7 +17,7 @@ the error to end with in place of `error`. Without it, `flush` is used.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -49,7 +49,7 @@ class Breakable(Protocol[Out]):
 
 def finish_broken(machine: Machine[A, B], error: Exception) -> list[B]:
     """End `machine` after its input broke with `error`: by `fail` where it has one, else by `flush`."""
-    return machine.fail(error) if isinstance(machine, Breakable) else machine.flush()
+    return cast(Breakable[B], machine).fail(error) if isinstance(machine, Breakable) else machine.flush()
 
 
 def completed_by(error: Exception) -> list[Any]:

@@ -221,7 +221,7 @@ class AssembledChoice(Struct, frozen=True, omit_defaults=True):
     finish_reason: str | None
     reasoning: str = ""
     refusal: str = ""
-    tool_calls: list[AssembledToolCall] = field(default_factory=list[AssembledToolCall])
+    tool_calls: list[AssembledToolCall] = []  # a literal, since only that default is known to be left out
 
 
 class AssembledMessage(Struct, frozen=True):
@@ -393,7 +393,7 @@ class MessageAssembler:
                 call.buffer = StringIO()
                 call.buffer.write(token.arguments)
             case StreamStart():
-                self._start = self._start or token
+                self._start = token  # again when another model takes over
             case UsageReport():
                 self._usage = token
             case StreamEnd():

@@ -6,7 +6,7 @@ of its own, which no UTF-8 can carry. `JoinSurrogates` holds the half back until
 its other half comes; a half that stays alone becomes U+FFFD.
 """
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -39,9 +39,9 @@ def mend_value(value: V) -> V:
     if isinstance(value, str):
         mended = mend_text(value)
     elif isinstance(value, list):
-        mended = [mend_value(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # JSON is dynamic
+        mended = [mend_value(item) for item in cast(list[Json], value)]
     elif isinstance(value, dict):
-        mended = {mend_value(key): mend_value(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]  # JSON is dynamic
+        mended = {mend_value(key): mend_value(item) for key, item in cast(dict[Json, Json], value).items()}
     elif isinstance(value, msgspec.Struct):
         fields = {name: mend_value(getattr(value, name)) for name in value.__struct_fields__}
         mended = msgspec.structs.replace(value, **fields)
@@ -64,7 +64,7 @@ class JoinSurrogates:
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._held[channel] = text[-1]
             text = text[:-1]
-            if not text:
+            if not text and _with_text(token, "", keep=True) == channel:  # nothing but the half, no signature either
                 return []
         return [mend_value(_with_text(token, text, keep=True))]
 

@@ -42,7 +42,7 @@ class FinishReason(StrEnum):
 
 
 class StreamStart(Struct, frozen=True, gc=False, tag=True):
-    """The response began."""
+    """The response began; or, given again with the same id, another model took it over."""
 
     id: str | None
     """The service's name for this response."""
@@ -235,6 +235,8 @@ _to_json = msgspec.json.Encoder()
 _from_json = msgspec.json.Decoder[StreamToken](StreamToken)
 _to_msgpack = msgspec.msgpack.Encoder()
 _from_msgpack = msgspec.msgpack.Decoder[StreamToken](StreamToken)
+_json_from_msgpack = msgspec.msgpack.Decoder[bytes](bytes)
+_BINARY = (b"\xc4", b"\xc5", b"\xc6")  # how MessagePack begins bytes
 
 
 def to_dict(token: StreamToken) -> dict[str, Json]:
@@ -253,12 +255,17 @@ def from_json(data: bytes | str) -> StreamToken:
 
 
 def to_msgpack(token: StreamToken) -> bytes:
-    """Return `token` as MessagePack."""
-    return _to_msgpack.encode(token)
+    """Return `token` as MessagePack, which has no integers beyond 64 bits: a token with one goes as its JSON."""
+    try:
+        return _to_msgpack.encode(token)
+    except OverflowError:
+        return _to_msgpack.encode(to_json(token))
 
 
 def from_msgpack(data: bytes) -> StreamToken:
     """Read a token that `to_msgpack` wrote; raise `msgspec.DecodeError` if it is none."""
+    if data.startswith(_BINARY):
+        return from_json(_json_from_msgpack.decode(data))
     return _from_msgpack.decode(data)
 
 

@@ -1,0 +1,719 @@
+"""OpenAI's Chat Completions API, and the many servers that speak it.
+
+A stream is a series of chunks, each with a piece (`delta`) of one or more choices:
+
+| in a chunk                                     | becomes                                        |
+| ---------------------------------------------- | ---------------------------------------------- |
+| the first real `id` or `model`                 | `StreamStart`; the first content, without them |
+| `reasoning_content`, `reasoning`, `reasoning_details` | `ReasoningDelta`, one text however often told |
+| `content`, a text or a list of parts           | `TextDelta`, `ReasoningDelta`                  |
+| `refusal`                                      | `RefusalDelta`                                 |
+| `tool_calls`, `function_call`                  | `ToolCallStart`, `ToolCallDelta`               |
+| `annotations`, `citations`, `search_results`   | `Citation`, each source once                   |
+| `logprobs`                                     | `LogProbs`                                     |
+| `finish_reason`                                | `ToolCall` or `ToolCallTruncated`; it is kept  |
+| `usage`, `x_groq.usage`                        | `UsageReport`, if it says something new        |
+| `error`                                        | a `ProviderError`, after all of the above      |
+| anything else                                  | nothing; a `RawEvent`, if asked for            |
+
+A stream is whole at `[DONE]`, or when the body ends and every choice that began
+has had its `finish_reason`; then comes one `StreamEnd` for each choice. Some
+servers never send the one, some never the other.
+
+What is odd about it:
+
+- The chunk with the usage has no choices; Azure's first chunk has no id, model or choices, later ones
+  may have a choice without `delta`. `message` repeats what the deltas said: it is not looked at.
+- The index of a tool call starts at 0 or 1, or is missing, or is 0 for every call of a server that sends
+  whole calls. Some servers give each piece of one call a new id. So a piece begins another call only if
+  it has a name of its own and an id (or, on a server without ids, whole arguments) of its own.
+- `finish_reason` may come twice, and beside content. The first one counts, unless a later one says that
+  the answer is broken.
+- The reason `stop` is `TOOL_CALLS` if a tool is called all the same, as when one was asked for by name.
+- Errors come as `error` in a chunk, as `event: error`, as a line `error: {…}` and as bare JSON.
+
+Facts: openai/openai-python `src/openai/types/chat/chat_completion_chunk.py`; vercel/ai
+`packages/{openai,openai-compatible}/src/chat`; pydantic/pydantic-ai `models/openai.py`.
+"""
+
+import math
+import re
+from base64 import b64encode
+from collections.abc import Hashable, Mapping
+from typing import cast
+
+import msgspec
+from msgspec import Struct
+
+from rxstream.dialect import Capabilities, Decoder, Dialect, HttpRequest
+from rxstream.dialects._answers import read_answer, read_body, read_complaint, read_limits, read_refusal
+from rxstream.dialects._tool_calls import ToolCalls, real
+from rxstream.dialects._values import as_count, as_list, as_objects, as_text, is_shallow, within
+from rxstream.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ContentBlockedError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    ProtocolError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitedError,
+    ServerError,
+    TruncatedStreamError,
+    provider_error,
+)
+from rxstream.framing.sse import SseEvent, SseParser, UnknownLines
+from rxstream.framing.tolerant_json import JsonReader
+from rxstream.messages import (
+    ChatRequest,
+    ImagePart,
+    JsonSchema,
+    Message,
+    ReasoningPart,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolNamed,
+    ToolResultPart,
+)
+from rxstream.tokens import (
+    Citation,
+    FinishReason,
+    Json,
+    LogProbs,
+    RawEvent,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEnd,
+    StreamStart,
+    StreamToken,
+    TextDelta,
+    TokenLogProb,
+    ToolCall,
+    UsageReport,
+)
+
+NAME = "openai.chat"
+REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
+
+FINISH_REASONS = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+    "error": FinishReason.ERROR,
+    "insufficient_system_resource": FinishReason.ERROR,
+}
+CUT_SHORT = frozenset({FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.ERROR})
+"""Where the answer stopped before the model was done: what was open then may not be whole."""
+
+ERROR_WORDS: Mapping[str, type[ProviderError]] = {
+    "invalid_api_key": AuthenticationError,
+    "authentication_error": AuthenticationError,
+    "permission_error": PermissionDeniedError,
+    "insufficient_permissions": PermissionDeniedError,
+    "unsupported_country_region_territory": PermissionDeniedError,
+    "model_not_found": NotFoundError,
+    "not_found_error": NotFoundError,
+    "DeploymentNotFound": NotFoundError,
+    "insufficient_quota": QuotaExceededError,
+    "billing_hard_limit_reached": QuotaExceededError,
+    "billing_not_active": QuotaExceededError,
+    "rate_limit_exceeded": RateLimitedError,
+    "rate_limit_error": RateLimitedError,
+    "RateLimitReached": RateLimitedError,
+    "context_length_exceeded": InvalidRequestError,
+    "unsupported_parameter": InvalidRequestError,
+    "tool_use_failed": InvalidRequestError,
+    "content_filter": ContentBlockedError,
+    "content_policy_violation": ContentBlockedError,
+    "overloaded_error": OverloadedError,
+    "service_unavailable": OverloadedError,
+    "server_error": ServerError,
+    "internal_error": ServerError,
+    "internal_server_error": ServerError,
+    "api_error": ServerError,
+}
+"""Not here: `invalid_request_error`, which is also the type of errors that have a better name in their status."""
+ERROR_WORDS_IN_STREAM = {**ERROR_WORDS, "invalid_request_error": InvalidRequestError}
+"""Inside a stream there is no status to say more."""
+
+NEEDS_COMPLETION_TOKENS = re.compile(r"(?:.*[/:])?(?:o\d|gpt-[5-9](?!\d)|gpt-1\d)", re.ASCII)
+"""Models that refuse `max_tokens`: OpenAI's o-series, and GPT from 5 on, also behind a router or fine-tuned."""
+
+UNLIKELY = -9999.0
+"""OpenAI's own number for a token that is too unlikely for one; in place of an infinity, which JSON lacks."""
+
+
+class FunctionPiece(Struct, gc=False):
+    """What a piece says about the function to call."""
+
+    name: Json = None
+    arguments: Json = None
+    """Text; an object from old servers."""
+
+
+class ToolCallPiece(Struct, gc=False):
+    """The next piece of a tool call, or all of it."""
+
+    index: int | None = None
+    id: Json = None
+    function: FunctionPiece | None = None
+
+
+class Delta(Struct, gc=False):
+    """The next piece of a choice."""
+
+    content: Json = None
+    reasoning_content: Json = None
+    reasoning: Json = None
+    reasoning_details: Json = None
+    refusal: Json = None
+    tool_calls: list[ToolCallPiece] | None = None
+    function_call: FunctionPiece | None = None
+    annotations: Json = None
+
+
+class Choice(Struct, gc=False):
+    """One of several answers."""
+
+    index: int = 0
+    delta: Delta | None = None
+    finish_reason: Json = None
+    logprobs: Json = None
+
+
+class Chunk(Struct, gc=False):
+    """What is read of a frame; all else in it is skipped without being built."""
+
+    choices: list[Choice] | None = None
+    id: Json = None
+    model: Json = None
+    usage: Json = None
+    error: Json = None
+    citations: Json = None
+    search_results: Json = None
+    x_groq: Json = None
+
+
+class ChatDecoder(Decoder[SseEvent]):
+    """Chat Completions frames in, stream tokens out."""
+
+    def __init__(self, raw_events: bool = False) -> None:
+        self.ended = False
+        self._raw_events = raw_events
+        self._json = JsonReader(Chunk)
+        self._read = self._json.read
+        self._is_plain = False  # choice 0 gave text before: nothing is left to note for more of it
+        self._has_started = False
+        self._choices: dict[int, _ChoiceState] = {}
+        self._calls = ToolCalls()
+        self._places: dict[Hashable, int] = {}  # where the server puts the pieces of a call: the slot of that call
+        self._slots = 0
+        self._usage: Json = None
+        self._cited: set[str] = set()
+
+    @property
+    def has_surrogates(self) -> bool:
+        return self._json.has_surrogates
+
+    def feed(self, frame: SseEvent, /) -> list[StreamToken]:
+        if self.ended:
+            return []
+        if frame.event != "message" or frame.data[:1] != b"{":
+            return self._feed_odd(frame)
+        chunk = self._read(frame.data)
+        if self._is_plain and chunk.choices and chunk.usage is chunk.error is chunk.citations is None:
+            choice = chunk.choices[0]
+            delta = choice.delta
+            if (
+                delta is not None
+                and type(delta.content) is str
+                and choice.finish_reason is choice.logprobs is delta.tool_calls is delta.reasoning_content is None
+                and delta.reasoning is delta.reasoning_details is delta.refusal is delta.annotations is None
+                and delta.function_call is chunk.search_results is chunk.x_groq is None
+                and choice.index == 0
+                and len(chunk.choices) == 1
+            ):  # the usual chunk: text, and nothing else
+                return [TextDelta(delta.content)] if delta.content else []
+        return self._take(chunk, frame)
+
+    def flush(self) -> list[StreamToken]:
+        if self.ended:
+            return []
+        if not self._choices or any(choice.finish_reason is None for choice in self._choices.values()):
+            raise TruncatedStreamError("the stream ended without [DONE], and without a finish_reason for every choice")
+        return self._end()
+
+    def fail(self, error: Exception, /) -> list[StreamToken]:  # noqa: ARG002  # whatever broke the stream
+        return self._calls.cut()
+
+    def _feed_odd(self, frame: SseEvent) -> list[StreamToken]:
+        """Take a frame that does not look like a chunk: the end mark, an error, or what no rule maps."""
+        if frame.is_done:
+            return self._end()
+        if not frame.data.strip():
+            return []  # an event to keep the connection alive
+        if frame.event == "error" or isinstance(frame, UnknownLines):
+            return self._complain(frame, is_error=frame.event == "error", is_bare=not frame.event)
+        try:
+            chunk = self._read(frame.data)
+        except ProtocolError:
+            if frame.event != "message":
+                return self._unmapped(frame)
+            raise
+        return self._take(chunk, frame)
+
+    def _take(self, chunk: Chunk, frame: SseEvent) -> list[StreamToken]:
+        """Take any chunk."""
+        if chunk.choices is chunk.id is chunk.model is chunk.usage is chunk.x_groq is chunk.error is None:
+            return self._complain(frame)
+        made: list[StreamToken] = []
+        for choice in chunk.choices or ():
+            self._take_choice(choice, made)
+        if chunk.citations or chunk.search_results:
+            made += self._citations(chunk)
+        if chunk.usage or chunk.x_groq:
+            made += self._usage_report(chunk)
+        if not self._has_started and (made or _real(chunk.id) or _real(chunk.model)):
+            self._has_started = True
+            made = [StreamStart(_real(chunk.id), _real(chunk.model), NAME), *made]
+        if chunk.error:
+            error = _error(frame)
+            error.completed = made
+            raise error
+        return made
+
+    def _complain(self, frame: SseEvent, *, is_error: bool = False, is_bare: bool = False) -> list[StreamToken]:
+        """Raise the error that a frame is which is no chunk; give it as it is if it is none.
+
+        `is_error` says that it is one, `is_bare` that it does not have the form of an event: then whatever
+        it says is a complaint.
+        """
+        answer = read_answer(frame.data)
+        is_error = is_error or bool(within(answer, "error")) or _is_called_error(answer)
+        if is_error or (is_bare and isinstance(answer, dict) and read_complaint(answer).message):
+            raise _error(frame)
+        if is_bare and within(answer, "choices") is not None:
+            raise ProtocolError("the service sent bare JSON where a stream of events was asked for", provider=NAME)
+        return self._unmapped(frame)
+
+    def _take_choice(self, choice: Choice, made: list[StreamToken]) -> None:
+        index = choice.index
+        state = self._choices.get(index)
+        if state is None:
+            state = self._choices[index] = _ChoiceState()
+        delta = choice.delta
+        if delta is not None:
+            if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
+                made += state.reasoning(delta, index)
+            if delta.content:
+                made += _content(delta.content, index)
+                self._is_plain = self._is_plain or index == 0
+            if (refusal := as_text(delta.refusal)) is not None:
+                state.has_refused = True
+                made.append(RefusalDelta(refusal, index))
+            if delta.tool_calls or delta.function_call:
+                made += self._tool_calls(delta, index)
+            if delta.annotations:
+                made += [_annotation(annotation, index) for annotation in as_objects(delta.annotations)]
+        if choice.logprobs:
+            made += _logprobs(choice.logprobs, index)
+        if choice.finish_reason and (reason := _real(choice.finish_reason)) is not None and state.finish(reason):
+            if index == 0:
+                self.finish_reason = reason
+            finished = self._calls.finish_all(index, cut_short=state.reason in CUT_SHORT)
+            state.has_called = any(isinstance(token, ToolCall) for token in finished)
+            made += finished
+
+    def _tool_calls(self, delta: Delta, choice: int) -> list[StreamToken]:
+        made: list[StreamToken] = []
+        for piece in delta.tool_calls or ():
+            function = piece.function or FunctionPiece()
+            made += self._add_to_call(self._slot(piece, function, choice), _real(piece.id), function, choice)
+        if delta.function_call is not None:
+            made += self._add_to_call(("function_call", choice), None, delta.function_call, choice)
+        return made
+
+    def _add_to_call(self, slot: Hashable, id: str | None, function: FunctionPiece, choice: int) -> list[StreamToken]:
+        made = self._calls.begin_or_update(slot, id=id, name=_real(function.name), choice=choice)
+        arguments = function.arguments
+        if isinstance(arguments, str):
+            made += self._calls.add(slot, arguments)
+        elif arguments is not None:
+            made += self._calls.give(slot, arguments)
+        return made
+
+    def _slot(self, piece: ToolCallPiece, function: FunctionPiece, choice: int) -> int:
+        """The call that `piece` belongs to; a new one if it is the first of it."""
+        id, name = _real(piece.id), _real(function.name)
+        place: Hashable = (choice, piece.index)
+        if piece.index is None:  # an id may name the call; other pieces go on with the call before them
+            place = (choice, id)
+            if id is None or (name is None and place not in self._places):
+                place = (choice, "last")
+        slot = self._places.get(place)
+        if slot is None or (name is not None and self._is_another(slot, id, name, function.arguments)):
+            slot = self._slots
+            self._slots += 1
+        self._places[place] = self._places[choice, "last"] = slot
+        return slot
+
+    def _is_another(self, slot: int, id: str | None, name: str, arguments: Json) -> bool:
+        """Whether a piece with a name begins another call than that of `slot`."""
+        known_id, known_name = self._calls.id(slot), self._calls.name(slot)
+        if known_name is None:  # it names the call at last; or the call is finished, and its slot free
+            return False
+        if known_id is not None and id is not None:
+            return id != known_id
+        if name != known_name:
+            return True
+        if known_id is not None or id is not None:
+            return False
+        begins = isinstance(arguments, dict) or (as_text(arguments) or "").lstrip().startswith("{")
+        return begins and self._calls.came_whole(slot)
+
+    def _citations(self, chunk: Chunk) -> list[StreamToken]:
+        """The sources of the whole answer, which Perplexity repeats with each chunk: each once."""
+        results = [(as_text(result.get("url")), result) for result in as_objects(chunk.search_results)]
+        listed = [(as_text(source.get("url")), source) for source in as_objects(chunk.citations)]
+        named = [(as_text(url), dict[str, Json]()) for url in as_list(chunk.citations)]
+        made: list[StreamToken] = []
+        for url, source in [*results, *listed, *named]:
+            if url is not None and url not in self._cited:
+                self._cited.add(url)
+                title, text = as_text(source.get("title")), as_text(source.get("snippet"))
+                made.append(Citation(url=url, title=title, text=text, raw=_raw(source)))
+        return made
+
+    def _usage_report(self, chunk: Chunk) -> list[StreamToken]:
+        usage = chunk.usage or within(chunk.x_groq, "usage")
+        if not isinstance(usage, dict) or not is_shallow(usage) or usage == self._usage:
+            return []
+        self._usage = counts = cast(dict[str, Json], usage)
+        cached = as_count(within(counts.get("prompt_tokens_details"), "cached_tokens"))
+        return [
+            UsageReport(
+                input_tokens=as_count(counts.get("prompt_tokens")),
+                output_tokens=as_count(counts.get("completion_tokens")),
+                reasoning_tokens=as_count(within(counts.get("completion_tokens_details"), "reasoning_tokens")),
+                cached_input_tokens=as_count(counts.get("prompt_cache_hit_tokens")) if cached is None else cached,
+                total_tokens=as_count(counts.get("total_tokens")),
+                raw=counts,
+            )
+        ]
+
+    def _end(self) -> list[StreamToken]:
+        self.ended = True
+        made = self._calls.finish_all()
+        if not self._has_started:
+            made = [StreamStart(None, None, NAME), *made]
+        choices = sorted(self._choices.items()) or [(0, _ChoiceState())]
+        ends = [StreamEnd(state.reason, state.finish_reason, index) for index, state in choices]
+        return [*made, *ends]
+
+    def _unmapped(self, frame: SseEvent) -> list[StreamToken]:
+        return [RawEvent(frame.event, frame.text)] if self._raw_events else []
+
+
+class _ChoiceState:
+    """What is known of a choice."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.has_refused = False
+        self.has_called = False
+        self._has_plain_reasoning = False  # thinking came outside `reasoning_details`, which then only repeat it
+
+    @property
+    def reason(self) -> FinishReason:
+        reason = FINISH_REASONS.get(self.finish_reason or "", FinishReason.OTHER)
+        if reason is FinishReason.STOP and self.has_called:
+            return FinishReason.TOOL_CALLS
+        if reason is FinishReason.STOP and self.has_refused:
+            return FinishReason.REFUSAL
+        return reason
+
+    def finish(self, reason: str) -> bool:
+        """Note the service's word for the end; return whether it is heard."""
+        if self.finish_reason is None or FINISH_REASONS.get(reason) is FinishReason.ERROR:
+            self.finish_reason = reason
+            return True
+        return False
+
+    def reasoning(self, delta: Delta, choice: int) -> list[StreamToken]:
+        """The thinking of a piece, which up to three fields tell: one text, with its signatures."""
+        plain = as_text(delta.reasoning_content) or as_text(delta.reasoning) or ""
+        if not delta.reasoning_details:
+            self._has_plain_reasoning = self._has_plain_reasoning or bool(plain)
+            return [ReasoningDelta(plain, 0, choice)] if plain else []
+        blocks = [_reasoning_block(detail, choice) for detail in as_objects(delta.reasoning_details)]
+        if self._has_plain_reasoning or (plain and plain != "".join(block.text for block in blocks)):
+            index = blocks[0].index if blocks else 0
+            proofs = [ReasoningDelta("", block.index, choice, block.signature, block.redacted) for block in blocks]
+            blocks = [ReasoningDelta(plain, index, choice), *proofs]
+        return [block for block in blocks if block.text or block.signature or block.redacted]
+
+
+def _reasoning_block(detail: dict[str, Json], choice: int) -> ReasoningDelta:
+    return ReasoningDelta(
+        as_text(detail.get("text")) or as_text(detail.get("summary")) or "",
+        as_count(detail.get("index")) or 0,
+        choice,
+        signature=as_text(detail.get("signature")),
+        redacted=as_text(detail.get("data")),
+    )
+
+
+def _content(content: Json, choice: int) -> list[StreamToken]:
+    """The content of a piece, which is not empty: text, or with some gateways a list of parts, thinking among them."""
+    if isinstance(content, str):
+        return [TextDelta(content, 0, choice)]
+    made: list[StreamToken] = []
+    for part in as_objects(content):
+        if part.get("type") == "thinking":
+            thought = part.get("thinking")
+            texts = [thought] if isinstance(thought, str) else [piece.get("text") for piece in as_objects(thought)]
+            made += [ReasoningDelta(text, 0, choice) for text in map(as_text, texts) if text]
+        elif text := as_text(part.get("text")):
+            made.append(TextDelta(text, 0, choice))
+    return made
+
+
+def _logprobs(logprobs: Json, choice: int) -> list[StreamToken]:
+    content = _token_logprobs(within(logprobs, "content"))
+    refusal = _token_logprobs(within(logprobs, "refusal"))
+    return [LogProbs(content, refusal, choice)] if content or refusal else []
+
+
+def _token_logprobs(items: Json, *, with_top: bool = True) -> list[TokenLogProb]:
+    found: list[TokenLogProb] = []
+    for item in as_objects(items):
+        token, logprob, units = item.get("token"), item.get("logprob"), item.get("bytes")
+        if isinstance(token, str) and isinstance(logprob, int | float):
+            likely = float(logprob) if math.isfinite(logprob) else UNLIKELY
+            as_bytes = [unit for unit in as_list(units) if isinstance(unit, int)] if units is not None else None
+            top = _token_logprobs(item.get("top_logprobs"), with_top=False) if with_top else []
+            found.append(TokenLogProb(token, likely, as_bytes, top))
+    return found
+
+
+def _annotation(annotation: dict[str, Json], choice: int) -> Citation:
+    named = annotation.get(as_text(annotation.get("type")) or "")  # its facts lie under the name of its type
+    facts = cast(dict[str, Json], named) if isinstance(named, dict) else annotation
+    return Citation(
+        url=as_text(facts.get("url")),
+        title=as_text(facts.get("title")),
+        text=as_text(facts.get("content")),
+        start=as_count(facts.get("start_index")),
+        end=as_count(facts.get("end_index")),
+        choice=choice,
+        raw=_raw(annotation),
+    )
+
+
+def _raw(value: dict[str, Json]) -> dict[str, Json] | None:
+    """The service's own object, if there is something in it, and whoever gets it can write it down."""
+    return value if value and is_shallow(value) else None
+
+
+def _real(word: Json) -> str | None:
+    return real(word) if isinstance(word, str) else None
+
+
+def _is_called_error(answer: Json) -> bool:
+    return within(answer, "object") == "error" or within(answer, "type") == "error"
+
+
+def _error(frame: SseEvent) -> ProviderError:
+    """The error that a frame tells of."""
+    complaint = read_body(frame.data)
+    return provider_error(
+        complaint.message or "the service gave up and did not say why",
+        kind=complaint.kind,
+        code=complaint.code,
+        status=complaint.status,
+        words=ERROR_WORDS_IN_STREAM,
+        provider=NAME,
+        request_id=complaint.request_id,
+    )
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """Return the error that a refused request was answered with; header names are lower case."""
+    return read_refusal(NAME, status, headers, body, words=ERROR_WORDS, request_id_headers=REQUEST_ID_HEADERS)
+
+
+def build_request(request: ChatRequest) -> HttpRequest:
+    """Write `request` down as the API wants it.
+
+    - `max_tokens` goes by that name, which every server knows, except for models of OpenAI that refuse it
+      (`NEEDS_COMPLETION_TOKENS`): there it is `max_completion_tokens`. Where the guess is wrong, as with an
+      Azure deployment of any name, leave it out and put the right one into `extra`.
+    - Content of text alone goes as a string, which every server reads.
+    - Thinking can't go back; it is left out.
+    - The API has no mark for a tool result that is an error: its text begins with `Error: ` instead.
+
+    Raises `ConfigurationError` for what the API can't be asked.
+    """
+    _refuse_what_is_lacking(request)
+    limit_name = "max_completion_tokens" if NEEDS_COMPLETION_TOKENS.match(request.model) else "max_tokens"
+    body: dict[str, Json] = {
+        "model": request.model,
+        "messages": [line for message in request.messages for line in _messages(message)],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    options: dict[str, Json] = {
+        "tools": [_tool(tool) for tool in request.tools],
+        "tool_choice": _tool_choice(request.tool_choice),
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "response_format": _response_format(request.response_format),
+        limit_name: request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": request.stop,
+        "seed": request.seed,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "n": request.n,
+        "logprobs": None if request.logprobs is None else True,
+        "top_logprobs": request.logprobs or None,
+        "reasoning_effort": request.reasoning and request.reasoning.effort,
+    }
+    body |= {name: value for name, value in options.items() if value is not None and value != []}
+    body |= request.extra
+    return HttpRequest(
+        "/chat/completions", _written(body), {"content-type": "application/json", "accept": "text/event-stream"}
+    )
+
+
+def _refuse_what_is_lacking(request: ChatRequest) -> None:
+    asked = {
+        "top_k": request.top_k is not None,
+        "reasoning.budget_tokens": request.reasoning is not None and request.reasoning.budget_tokens is not None,
+    }
+    for option, is_asked in asked.items():
+        if is_asked:
+            raise _unable(f"the API has no {option}; if this server takes one, put it into extra")
+
+
+def _unable(message: str) -> ConfigurationError:
+    return ConfigurationError(message, provider=NAME)
+
+
+def _messages(message: Message) -> list[Json]:
+    """A turn as the API's messages: each tool result is one of its own, before the rest."""
+    results = [part for part in message.parts if isinstance(part, ToolResultPart)]
+    calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
+    others = [part for part in message.parts if isinstance(part, TextPart | ImagePart)]
+    has_thought = any(isinstance(part, ReasoningPart) for part in message.parts)
+    if message.role == "tool" and (others or calls or not results):
+        raise _unable("a tool message holds tool results only; make it with Message.tool_result(id, content)")
+    if calls and message.role != "assistant":
+        raise _unable(f"a {message.role} message can't hold tool calls; only the assistant makes them")
+    written: list[Json] = [_result(result) for result in results]
+    if others or calls or has_thought or not results:
+        named = {} if message.name is None else {"name": message.name}
+        written.append({"role": message.role, **named, **_said(message.role, others, calls)})
+    return written
+
+
+def _result(result: ToolResultPart) -> Json:
+    content = f"Error: {result.content}" if result.is_error else result.content
+    return {"role": "tool", "tool_call_id": result.id, "content": content}
+
+
+def _said(role: str, parts: list[TextPart | ImagePart], calls: list[ToolCallPart]) -> dict[str, Json]:
+    """Content and tool calls of a message."""
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    content: Json
+    if len(texts) < len(parts):
+        if role != "user":
+            raise _unable(f"a {role} message can't hold images; only the user shows them")
+        content = [_part(part) for part in parts]
+    elif role == "user" and len(texts) > 1:
+        content = [_part(part) for part in parts]
+    else:
+        content = "".join(texts)
+    if not calls:
+        return {"content": content}
+    return {"content": content or None, "tool_calls": [_call(call) for call in calls]}
+
+
+def _part(part: TextPart | ImagePart) -> Json:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    address: dict[str, Json] = {"url": part.url if part.data is None else _data_url(part.media_type, part.data)}
+    return {"type": "image_url", "image_url": address if part.detail is None else {**address, "detail": part.detail}}
+
+
+def _data_url(media_type: str | None, data: bytes) -> str:
+    return f"data:{media_type};base64,{b64encode(data).decode()}"
+
+
+def _call(call: ToolCallPart) -> Json:
+    named: dict[str, Json] = {} if call.id is None else {"id": call.id}  # a server that gives no id wants none
+    arguments = call.arguments if call.arguments.strip() else "{}"
+    return {**named, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _tool(tool: Tool) -> Json:
+    described = {"description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
+    stated = {name: value for name, value in described.items() if value is not None}
+    return {"type": "function", "function": {"name": tool.name, **stated}}
+
+
+def _tool_choice(choice: str | ToolNamed | None) -> Json:
+    return {"type": "function", "function": {"name": choice.name}} if isinstance(choice, ToolNamed) else choice
+
+
+def _response_format(wanted: str | JsonSchema | None) -> Json:
+    match wanted:
+        case JsonSchema(name=name, schema=schema, strict=strict):
+            return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
+        case "json":
+            return {"type": "json_object"}
+        case _:
+            return wanted and {"type": wanted}
+
+
+def _written(body: dict[str, Json]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _unable(f"the request can't be written as JSON ({type(error).__name__})") from error
+
+
+def authorize(key: str) -> dict[str, str]:
+    """Return the header that carries a key."""
+    return {"authorization": f"Bearer {key}"}
+
+
+OPENAI_CHAT = Dialect[SseEvent](
+    name=NAME,
+    base_url="https://api.openai.com/v1",
+    base_url_variable="OPENAI_BASE_URL",
+    key_variable="OPENAI_API_KEY",
+    build_request=build_request,
+    authorize=authorize,
+    parser=lambda: SseParser(lenient="whole", keep_unknown=True),
+    decoder=ChatDecoder,
+    read_error=read_error,
+    read_limits=read_limits,
+    request_id_headers=REQUEST_ID_HEADERS,
+    models_path="/models",
+    capabilities=Capabilities(
+        images=True,
+        tools=True,
+        parallel_tools=True,
+        reasoning=True,
+        structured_output=True,
+        logprobs=True,
+        choices=True,
+    ),
+)
