@@ -86,7 +86,7 @@ async def show(stream: Observable[StreamToken]) -> None:
                 figures.note(token)
                 _show(token)
     finally:
-        if sys.stdout.isatty():
+        if figures.has_content and sys.stdout.isatty():
             print(flush=True)
         _note(figures.line())
 
@@ -113,6 +113,11 @@ class Figures:
             self._usage = token
         elif isinstance(token, StreamEnd):
             self._end = token
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the answer has begun."""
+        return self._first is not None
 
     def line(self) -> str:
         """Return the figures in one line."""
