@@ -5,7 +5,7 @@ words of its service. `MessageAssembler` folds the tokens of an answer into an
 `AssembledMessage`, in time linear in their text.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import StringIO
 from typing import Literal, TypeAlias
 
@@ -307,7 +307,8 @@ class MessageAssembler:
         self._pieces: list[_Block | _Call] = []
         self._blocks: dict[tuple[type[StreamToken], int, int], _Block] = {}
         self._calls: dict[str, _Call] = {}
-        self._last = _Block(StreamStart, -1, -1)  # the block written to last; this first one matches no delta
+        # Index and choice of the text block begun last, and what writes to it; at first no block has that index.
+        self._text: tuple[int, int, Callable[[str], object]] = (-1, -1, StringIO().write)
         self._citations: list[Citation] = []
         self._media: list[Media] = []
         self._logprobs: list[TokenLogProb] = []
@@ -320,15 +321,13 @@ class MessageAssembler:
 
     def extend(self, tokens: Iterable[StreamToken]) -> None:
         """Take several tokens, in order."""
-        last = self._last
+        index, choice, write = self._text
         for token in tokens:
-            if type(token) is TextDelta:  # the usual token goes the short way
-                if last.kind is not TextDelta or last.index != token.index or last.choice != token.choice:
-                    last = self._last = self._block(TextDelta, token.index, token.choice)
-                last.write(token.text)
+            if type(token) is TextDelta and token.index == index and token.choice == choice:  # the usual token
+                write(token.text)
             else:
                 self._add_other(token)
-                last = self._last
+                index, choice, write = self._text
 
     def message(self, *, error: ErrorInfo | None = None, finish_reason: str | None = None) -> AssembledMessage:
         """Return the message so far.
@@ -372,14 +371,17 @@ class MessageAssembler:
 
     def _add_other(self, token: StreamToken) -> None:
         match token:
+            case TextDelta():
+                block = self._block(TextDelta, token.index, token.choice)
+                block.write(token.text)
+                self._text = token.index, token.choice, block.write
             case ReasoningDelta():
-                block = self._last = self._block(ReasoningDelta, token.index, token.choice)
+                block = self._block(ReasoningDelta, token.index, token.choice)
                 block.write(token.text)
                 block.signature = token.signature or block.signature
                 block.redacted = token.redacted or block.redacted
             case RefusalDelta():
-                self._last = self._block(RefusalDelta, 0, token.choice)
-                self._last.write(token.text)
+                self._block(RefusalDelta, 0, token.choice).write(token.text)
             case ToolCallStart():
                 self._call(token.key, token.id, token.name, token.choice)
             case ToolCallDelta():
@@ -406,7 +408,7 @@ class MessageAssembler:
                 if token.choice == 0:
                     self._logprobs += token.content or token.refusal
             case _:
-                pass  # a TextDelta was taken above; a RawEvent is no part of a message
+                pass  # a RawEvent is no part of a message
 
     def _call(self, key: str, id: str | None, name: str, choice: int = 0) -> _Call:
         """The call `key`, begun if need be, with what is now known of it."""

@@ -16,43 +16,31 @@ from rxstream.errors import FramingError, ProtocolError, TransportError
 from rxstream.framing import SseEvent, SseParser, UnknownLines
 from tests.shared import needs_shared, shared_files
 
-LINES = [
-    *(
-        b"data: x",
-        b"data: x",
-        b"data:y",
-        b"data",
-        b'data: {"a": 1}',
-        b"data: [DONE]",
-        b"data: caf\xc3\xa9",
-        b"data: \xff",
-    ),
-    *(b"event: ping", b"event: ping", b"event:", b"event: ", b"event: e\xff"),
-    *(
-        b"id: 7",
-        b"id: a\0b",
-        b"id",
-        b"retry: 12",
-        b"retry: 9 ",
-        b"retry:",
-        b": comment",
-        b":",
-        b" ",
-        b"\xef\xbb\xbfdata: z",
-    ),
-    *(
-        b"error: {}",
-        b"error: {",
-        b'{"error": "}',
-        b'{"error": 1',
-        b"}",
-        b"]",
-        b'"\\"',
-        b"plain text",
-        b"unknown: y",
-        b"Data: w",
-    ),
+DATA = [
+    b"data: x",
+    b"data: x",
+    b"data:y",
+    b"data",
+    b'data: {"a": 1}',
+    b"data: [DONE]",
+    b"data: \xc3\xa9",
+    b"data: \xff",
 ]
+NAMES = [b"event: ping", b"event: ping", b"event:", b"event: ", b"event: e\xff"]
+OTHERS = [
+    b"id: 7",
+    b"id: a\0b",
+    b"id",
+    b"retry: 12",
+    b"retry: 9 ",
+    b"retry:",
+    b": comment",
+    b":",
+    b"\xef\xbb\xbfdata: z",
+]
+UNKNOWN_JSON = [b"error: {}", b"error: {", b'{"error": "}', b'{"error": 1', b"}", b"]", b'"\\"']
+UNKNOWN_TEXT = [b"plain text", b"unknown: y", b"Data: w", b" "]
+LINES = [*DATA, *NAMES, *OTHERS, *UNKNOWN_JSON, *UNKNOWN_TEXT]
 LINE_ENDS = [
     [b"\n", b"\n\n"],
     [b"\r\n", b"\r\n\r\n"],
@@ -222,6 +210,8 @@ def test_a_cr_ends_its_line_at_once_and_an_lf_after_it_is_no_other() -> None:
     assert parser.feed(b"") == []
     assert parser.feed(b"\n\r") == [message(b"a")]
     assert parser.feed(b"\ndata: b\r\r") == [message(b"b")]
+    assert parser.feed(b"data: c\r") == []
+    assert parser.feed(b"\n\n") == [message(b"c")]
 
 
 @given(wire=wires(), lenient=st.booleans())
