@@ -7,10 +7,12 @@ Stock time-based operators that meet it run their timers on its loop.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 from reactivex import abc, typing
-from reactivex.scheduler.eventloop import AsyncIOScheduler, AsyncIOThreadSafeScheduler
+from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxstream.flow import Gate
 
@@ -32,13 +34,12 @@ class FlowScheduler(AsyncIOScheduler):
         self.gate = gate or Gate(gate_of(parent))
         self.has_scheduled = False
         """Whether anything was scheduled here: a source may then still be on its way to the gate."""
-        self._from_elsewhere = AsyncIOThreadSafeScheduler(loop)
 
     def schedule(self, action: typing.ScheduledAction[S], state: S | None = None) -> abc.DisposableBase:
         self.has_scheduled = True
         if running_loop() is self.loop:
             return super().schedule(action, state)
-        return self._from_elsewhere.schedule(action, state)
+        return self._from_elsewhere(lambda: super(FlowScheduler, self).schedule(action, state))
 
     def schedule_relative(
         self, duetime: typing.RelativeTime, action: typing.ScheduledAction[S], state: S | None = None
@@ -46,12 +47,27 @@ class FlowScheduler(AsyncIOScheduler):
         self.has_scheduled = True
         if running_loop() is self.loop:
             return super().schedule_relative(duetime, action, state)
-        return self._from_elsewhere.schedule_relative(duetime, action, state)
+        return self._from_elsewhere(lambda: super(FlowScheduler, self).schedule_relative(duetime, action, state))
+
+    def _from_elsewhere(self, plan: Callable[[], abc.DisposableBase]) -> abc.DisposableBase:
+        """Let the loop itself do what `plan` does, and wait for nothing: disposing doesn't either.
+
+        Rx's own thread-safe scheduler makes whoever disposes wait for the loop, and so can stop another one.
+        """
+        planned = SingleAssignmentDisposable()
+
+        def begin() -> None:
+            if not planned.is_disposed:
+                planned.disposable = plan()
+
+        self.loop.call_soon_threadsafe(begin)
+        return planned
 
 
 def gate_of(scheduler: abc.SchedulerBase | None) -> Gate | None:
-    """Return the gate that `scheduler` carries, or `None`."""
-    return scheduler.gate if isinstance(scheduler, FlowScheduler) else None
+    """Return the gate that `scheduler` carries, or `None`: schedulers that queue carry one too."""
+    gate = getattr(scheduler, "gate", None)
+    return gate if isinstance(gate, Gate) else None
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -59,11 +59,14 @@ def background_loop() -> asyncio.AbstractEventLoop:
 
 
 def loop_for(scheduler: abc.SchedulerBase | None) -> asyncio.AbstractEventLoop:
-    """Return the loop for a subscription with `scheduler`: its own, else the running one, else the background one."""
+    """Return the loop for a subscription with `scheduler`: its own, else the running one, else the background one.
+
+    A scheduler that puts something before another one (its `inner`) has that one's loop.
+    """
+    while isinstance(inner := getattr(scheduler, "inner", None), abc.SchedulerBase):
+        scheduler = inner
     if isinstance(scheduler, FlowScheduler):
         return scheduler.loop
-    if (running := running_loop()) is not None:
-        return running
-    # Rx's own scheduler keeps its loop to itself; where a release hides it better, the background loop serves.
+    # Rx's own scheduler keeps its loop to itself; where a release hides it better, the other loops serve.
     own = getattr(scheduler, "_loop", None) if isinstance(scheduler, AsyncIOScheduler) else None
-    return own if isinstance(own, asyncio.AbstractEventLoop) else background_loop()
+    return own if isinstance(own, asyncio.AbstractEventLoop) else running_loop() or background_loop()
