@@ -18,7 +18,7 @@ from msgspec import Struct
 from rxstream.errors import ProtocolError, ProviderError, StreamError, TransportError, TruncatedStreamError
 from rxstream.machine import Machine, completed_by, finish_broken
 from rxstream.messages import AssembledMessage, ChatRequest, MessageAssembler
-from rxstream.surrogates import JoinSurrogates
+from rxstream.surrogates import JoinSurrogates, mend_text
 from rxstream.tokens import CONTENT, StreamToken
 
 F = TypeVar("F")
@@ -126,7 +126,12 @@ class FrameReader(Generic[F]):
     @property
     def message(self) -> AssembledMessage:
         """The message so far."""
-        return self._assembler.message(finish_reason=self._decoder.finish_reason)
+        return self._assembler.message(finish_reason=self._finish_reason)
+
+    @property
+    def _finish_reason(self) -> str | None:
+        reason = self._decoder.finish_reason
+        return reason and mend_text(reason)
 
     def feed(self, frame: F, /) -> list[StreamToken]:
         return self.feed_all((frame,))
@@ -169,7 +174,7 @@ class FrameReader(Generic[F]):
         if isinstance(ending, TruncatedStreamError) and self.frames_read and not self.tokens_made:
             ending.message += f"; nothing in it was of the {self._provider} API"
         ending.provider = ending.provider or self._provider
-        ending.partial = self._assembler.message(error=ending.info, finish_reason=self._decoder.finish_reason)
+        ending.partial = self._assembler.message(error=ending.info, finish_reason=self._finish_reason)
         ending.completed = made
         return ending
 

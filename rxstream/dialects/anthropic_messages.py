@@ -36,7 +36,7 @@ import msgspec
 from msgspec import Struct
 
 from rxstream.dialect import Capabilities, Decoder, Dialect, HttpRequest
-from rxstream.dialects._answers import read_anthropic_limits, read_complaint, read_refusal
+from rxstream.dialects._answers import read_anthropic_limits, read_body, read_refusal
 from rxstream.dialects._tool_calls import ToolCalls
 from rxstream.dialects._values import as_count, as_text, is_shallow, within
 from rxstream.errors import (
@@ -70,7 +70,6 @@ from rxstream.messages import (
     ToolNamed,
     ToolResultPart,
 )
-from rxstream.surrogates import mend_value
 from rxstream.tokens import (
     Citation,
     FinishReason,
@@ -210,6 +209,8 @@ class MessagesDecoder(Decoder[SseEvent]):
         try:
             event = self._read(frame.data)
         except ProtocolError:
+            if frame.event == "error" and read_body(frame.data).message:
+                raise _refusal(frame) from None
             if isinstance(frame, UnknownLines) or frame.is_done or not frame.data.strip():
                 return []  # nothing that the API sends, and nothing that it says
             raise
@@ -228,7 +229,7 @@ class MessagesDecoder(Decoder[SseEvent]):
 
     def _feed_other(self, event: Event, frame: SseEvent) -> list[StreamToken]:
         kind = event.type or frame.event
-        if event.error or kind == "error":
+        if event.error or "error" in {event.type, frame.event}:
             raise _refusal(frame)
         match kind:
             case "content_block_delta" if event.delta is not None:
@@ -374,7 +375,7 @@ def _citation(raw: dict[str, Json], index: int) -> Citation:
 
 
 def _refusal(frame: SseEvent) -> ProviderError:
-    complaint = mend_value(read_complaint(frame.json()))
+    complaint = read_body(frame.data)
     return provider_error(
         complaint.message or "the service gave up and did not say why",
         kind=complaint.kind,

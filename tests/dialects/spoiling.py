@@ -5,7 +5,7 @@ Everything is drawn, so that what breaks a reader is found again and made small.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 from hypothesis import strategies as st
@@ -55,6 +55,17 @@ def garbage(draw: Draw[Any], wires: list[bytes]) -> bytes:
     return b"".join(draw(st.lists(pieces, max_size=12)))
 
 
+def with_each_value_replaced(wire: bytes, other: Any) -> Iterator[bytes]:
+    """Return `wire` again and again, each time with `other` in the place of another one of its JSON values."""
+    for start, end in [match.span() for match in _JSON.finditer(wire)]:
+        text = wire[start:end]
+        for number in range(len(_spots(json.loads(text)))):
+            value: Any = json.loads(text)
+            container, key = _spots(value)[number]
+            container[key] = other
+            yield wire[:start] + _written(value) + wire[end:]
+
+
 def _with_bad_value(draw: Draw[Any], wire: bytes) -> bytes:
     """Put another value somewhere into one of the JSON objects, or leave a member out."""
     places = [match.span() for match in _JSON.finditer(wire)]
@@ -73,10 +84,14 @@ def _with_bad_value(draw: Draw[Any], wire: bytes) -> bytes:
         del container[key]
     else:
         container[key] = draw(bad_values)
+    return wire[:start] + _written(value) + wire[end:]
+
+
+def _written(value: Any) -> bytes:
     text = json.dumps(value, separators=(",", ":")).encode()
     for name, deep in DEEP.items():
         text = text.replace(json.dumps(name).encode(), deep)
-    return wire[:start] + text + wire[end:]
+    return text
 
 
 def _spots(value: Any) -> list[tuple[Any, Any]]:

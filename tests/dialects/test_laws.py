@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from rxstream.dialect import Dialect
 from rxstream.dialects import dialect, dialects
+from rxstream.dialects._values import is_shallow
 from rxstream.errors import ProviderError, StreamError, TruncatedStreamError
 from rxstream.messages import AssembledMessage, MessageAssembler
 from rxstream.tokens import (
@@ -37,7 +38,7 @@ from rxstream.tokens import (
     to_msgpack,
 )
 from tests.dialects.reading import Outcome, cut, fixtures_of, in_pieces, read, without_ending
-from tests.dialects.spoiling import garbage, spoilt
+from tests.dialects.spoiling import garbage, spoilt, with_each_value_replaced
 from tests.shared import shared_files
 
 OUR_MISTAKES = (
@@ -104,6 +105,13 @@ def test_spoilt_streams_give_tokens_or_one_stream_error_wherever_they_are_cut(
     wire = data.draw(spoilt(WIRES[dialect.name]))
 
     hold_together_wherever_cut(dialect, wire, data)
+
+
+@each_fixture
+@pytest.mark.parametrize("other", [None, 7, "deep"])
+def test_any_value_of_a_fixture_may_be_another(dialect: Dialect[Any], path: Path, other: Any) -> None:
+    for wire in with_each_value_replaced(path.read_bytes(), other):
+        hold_together(read(dialect, [wire]))
 
 
 @each_fixture
@@ -209,6 +217,8 @@ def assert_writable(outcome: Outcome) -> None:
         line = to_json(token)
         to_msgpack(token)
         assert to_json(from_json(line)) == line
+        for passed_on in (getattr(token, "raw", None), getattr(token, "details", None)):
+            assert is_shallow(passed_on)  # or it could not be written by whoever stands deep in calls of its own
     line = msgspec.json.encode(outcome.message)
     assert msgspec.json.encode(msgspec.json.decode(line, type=AssembledMessage)) == line
 
