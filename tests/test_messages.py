@@ -207,6 +207,17 @@ def test_a_call_without_arguments_is_called_with_an_empty_object() -> None:
     assert message.tool_calls == [AssembledToolCall("id-a", "now", {}, "")]
 
 
+def test_what_is_known_of_a_call_or_a_thought_stays_known() -> None:
+    message = assembled(
+        ReasoningDelta("a", signature="s"),
+        ReasoningDelta("b"),
+        ToolCallStart("call-0", "id-a", "add"),
+        ToolCall("call-0", None, FunctionCall("add", "{}"), "{}"),
+    )
+
+    assert message.parts == [ReasoningPart("ab", signature="s"), ToolCallPart("id-a", "add", "{}")]
+
+
 def test_a_call_given_as_an_object_has_no_raw_text() -> None:
     message = assembled(ToolCall("call-0", None, FunctionCall("add", '{"a":1}')))
 

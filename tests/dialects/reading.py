@@ -56,6 +56,13 @@ def fixtures_of(dialect: Dialect[Any]) -> list[Path]:
     return sorted((FIXTURES / dialect.name).glob("*"))
 
 
+def telling_offsets(wire: bytes) -> list[int]:
+    """Return where to cut `wire`: everywhere if it is small, else around line ends and at places spread evenly."""
+    spread = range(0, len(wire), 1 + len(wire) // 1_500)
+    around_ends = {end + by for end in line_ends(wire) for by in (-1, 0, 1) if end + by < len(wire)}
+    return sorted(around_ends.union(spread))
+
+
 def line_ends(wire: bytes) -> Iterator[int]:
     """Every offset just after a line end, where an event may end."""
     offset = wire.find(b"\n")

@@ -37,7 +37,7 @@ from rxstream.tokens import (
     to_json,
     to_msgpack,
 )
-from tests.dialects.reading import Outcome, cut, fixtures_of, in_pieces, read, without_ending
+from tests.dialects.reading import Outcome, cut, fixtures_of, in_pieces, read, telling_offsets, without_ending
 from tests.dialects.spoiling import garbage, spoilt, with_each_value_replaced
 from tests.shared import shared_files
 
@@ -122,7 +122,7 @@ def test_a_fixture_is_read_the_same_however_it_is_cut(dialect: Dialect[Any], pat
     hold_together(whole)
     for size in (1, 2, 7, 64):
         assert_same(read(dialect, in_pieces(wire, size)), whole)
-    for offset in range(len(wire)):
+    for offset in telling_offsets(wire):
         assert_same(read(dialect, cut(wire, [offset])), whole)
 
 
@@ -131,7 +131,7 @@ def test_the_beginning_of_a_fixture_gives_the_beginning_of_its_tokens(dialect: D
     wire = path.read_bytes()
     whole = read(dialect, [wire])
 
-    for offset in range(len(wire)):
+    for offset in telling_offsets(wire):
         outcome = read(dialect, [wire[:offset]])
 
         tokens = without_ending(outcome.tokens)
