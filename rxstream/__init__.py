@@ -15,8 +15,9 @@
     asyncio.run(main())
 
 Everything that most programs need is here. The parts that others are built of
-live one floor down: `rxstream.framing`, `rxstream.flow`, `rxstream.schedulers`,
-`rxstream.operators`, `rxstream.sources`, `rxstream.sinks`, `rxstream.simulator`.
+live one floor down: `rxstream.framing`, `rxstream.tokenizer`, `rxstream.flow`,
+`rxstream.schedulers`, `rxstream.operators`, `rxstream.sources`, `rxstream.sinks`,
+`rxstream.simulator`.
 """
 
 from rxstream.dialect import Capabilities, Dialect, RateLimits
@@ -45,7 +46,7 @@ from rxstream.errors import (
     TransportError,
     TruncatedStreamError,
 )
-from rxstream.flow import RetryPolicy
+from rxstream.flow import BackpressureConfig, Overflow, RetryPolicy, StreamBackpressureController
 from rxstream.machine import Machine, chain
 from rxstream.messages import (
     AssembledChoice,
@@ -66,11 +67,29 @@ from rxstream.messages import (
     ToolResultPart,
     Usage,
 )
-from rxstream.operators import decode, decode_frames, parse_ndjson, parse_sse, text, tool_calls
+from rxstream.operators import (
+    budget,
+    buffered,
+    count_text,
+    count_tokens,
+    decode,
+    decode_frames,
+    decode_token_ids,
+    deliver_on,
+    fan_out,
+    frames,
+    map_async,
+    parse_ndjson,
+    parse_sse,
+    rate_limit,
+    text,
+    throttle_text,
+    tool_calls,
+)
 from rxstream.providers import AiProvider, Health
 from rxstream.rx import lift
-from rxstream.sinks import collect, iterate
-from rxstream.sources import Deadlines, HttpStreamHandler
+from rxstream.sinks import collect, iterate, to_async_iterator
+from rxstream.sources import Deadlines, HttpStreamHandler, from_async_iterable
 from rxstream.tokens import (
     Citation,
     FinishReason,
@@ -104,6 +123,7 @@ __all__ = [
     "AssembledMessage",
     "AssembledToolCall",
     "AuthenticationError",
+    "BackpressureConfig",
     "BufferOverflowError",
     "Capabilities",
     "ChatRequest",
@@ -131,6 +151,7 @@ __all__ = [
     "Message",
     "MessageAssembler",
     "NotFoundError",
+    "Overflow",
     "OverloadedError",
     "PermissionDeniedError",
     "ProtocolError",
@@ -145,6 +166,7 @@ __all__ = [
     "RefusalDelta",
     "RetryPolicy",
     "ServerError",
+    "StreamBackpressureController",
     "StreamEnd",
     "StreamError",
     "StreamStart",
@@ -166,18 +188,31 @@ __all__ = [
     "TruncatedStreamError",
     "Usage",
     "UsageReport",
+    "budget",
+    "buffered",
     "chain",
     "collect",
+    "count_text",
+    "count_tokens",
     "decode",
     "decode_frames",
+    "decode_token_ids",
+    "deliver_on",
+    "fan_out",
+    "frames",
+    "from_async_iterable",
     "from_json",
     "from_msgpack",
     "iterate",
     "lift",
+    "map_async",
     "merge_deltas",
     "parse_ndjson",
     "parse_sse",
+    "rate_limit",
     "text",
+    "throttle_text",
+    "to_async_iterator",
     "to_dict",
     "to_json",
     "to_msgpack",

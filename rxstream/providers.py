@@ -27,7 +27,7 @@ from rxstream.errors import (
     StreamError,
     TransportError,
 )
-from rxstream.flow import RetryPolicy
+from rxstream.flow import RetryPolicy, StreamBackpressureController
 from rxstream.messages import ChatRequest, Message
 from rxstream.operators import retry_before_content
 from rxstream.rx import lift
@@ -67,7 +67,8 @@ class AiProvider:
     from the dialect's environment variable unless given; `None` sends none.
     `base_url` is taken from the dialect's variable, then from the dialect. A
     `session` that is given stays the caller's to close, and is used on its own
-    loop. Raises `ConfigurationError` for an unknown dialect or an unusable key or
+    loop. `controller` bounds what all streams of the provider, and of whoever else has
+    the same one, hold together. Raises `ConfigurationError` for an unknown dialect or an unusable key or
     address.
 
     Close it with `aclose()` or `async with`; one that is only dropped closes its
@@ -83,9 +84,11 @@ class AiProvider:
         session: aiohttp.ClientSession | None = None,
         deadlines: Deadlines | None = None,
         retry: RetryPolicy | None = None,
+        controller: StreamBackpressureController | None = None,
     ) -> None:
         self.dialect = named(dialect)
         self.deadlines = deadlines or Deadlines()
+        self.controller = controller
         self.retry = retry or RetryPolicy()
         self._api_key = api_key if isinstance(api_key, _FromEnvironment | None) else _usable_key(api_key, "api_key")
         self._base_url = None if base_url is None else _usable_address(base_url, "base_url")
@@ -176,7 +179,7 @@ class AiProvider:
 
     def _chunks(self, request: ChatRequest, reader: BodyReader[Any] | None) -> Observable[bytes]:
         call = self._call(self.dialect.build_request(request))
-        return http_chunks(call, self._session, deadlines=self.deadlines, progress=reader)
+        return http_chunks(call, self._session, deadlines=self.deadlines, progress=reader, controller=self.controller)
 
     def _call(self, request: HttpRequest) -> HttpCall:
         key = self._key()

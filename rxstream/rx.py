@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from reactivex import Observable, abc
 
+from rxstream.errors import SubscriberError
 from rxstream.machine import Machine, completed_by, finish_broken
 
 A = TypeVar("A")
@@ -30,7 +31,8 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
 
     What `feed` or `flush` raises ends the stream with `on_error`, after what the
     error carries as `.completed`. When the source fails, the machine's `fail`
-    (or else `flush`) gives what was held back before the error is passed on.
+    (or else `flush`) gives what was held back before the error is passed on. A
+    subscriber that raises is told of it by a `SubscriberError`, at the latest in the end.
     """
 
     def operator(source: Observable[A]) -> Observable[B]:
@@ -45,9 +47,12 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
                         return
                     emit(item)
 
-            def end_with(error: Exception) -> None:
-                deliver(completed_by(error))
-                observer.on_error(error)
+            def end_with(error: Exception, made: list[Any]) -> None:
+                try:
+                    if not isinstance(error, SubscriberError):  # who raised at an item is given no more
+                        deliver(made)
+                finally:
+                    observer.on_error(error)
 
             def on_next(item: A) -> None:
                 if downstream.is_stopped:  # a source may still have items in hand after a dispose or an error
@@ -55,7 +60,7 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
                 try:
                     made = feed(item)
                 except Exception as error:
-                    end_with(error)
+                    end_with(error, completed_by(error))
                 else:
                     deliver(made)
 
@@ -63,18 +68,21 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
                 try:
                     made = finish_broken(machine, error)
                 except Exception as named:  # the machine's own name for what happened
-                    end_with(named)
+                    end_with(named, completed_by(named))
                 else:
-                    deliver(made)
-                    observer.on_error(error)
+                    end_with(error, made)
 
             def on_completed() -> None:
                 try:
                     made = machine.flush()
                 except Exception as error:
-                    end_with(error)
-                else:
+                    end_with(error, completed_by(error))
+                    return
+                try:
                     deliver(made)
+                except Exception as error:  # the source has ended and cannot say it any more
+                    observer.on_error(raised_by_subscriber(error))
+                else:
                     observer.on_completed()
 
             return source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
@@ -82,3 +90,10 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
         return Observable(subscribe)
 
     return operator
+
+
+def raised_by_subscriber(error: Exception) -> SubscriberError:
+    """Return what a stream ends in whose subscriber raised `error` at an item."""
+    broken = SubscriberError(f"the subscriber raised {type(error).__name__}")
+    broken.__cause__ = error
+    return broken

@@ -14,6 +14,7 @@ from reactivex.disposable import CompositeDisposable, SerialDisposable
 
 from rxstream.errors import StreamError
 from rxstream.flow import RetryPolicy
+from rxstream.rx import raised_by_subscriber
 from rxstream.tokens import StreamStart, StreamToken
 
 
@@ -59,16 +60,22 @@ def retry_before_content(
                 if not has_begun and isinstance(error, StreamError) and error.is_retryable:
                     delay = policy.delay(retries, error.retry_after, random)
                 if delay is None:
-                    begin()
-                    observer.on_error(error)
+                    try:
+                        begin()
+                    finally:
+                        observer.on_error(error)
                     return
                 retries += 1
                 held.clear()
                 waiting.disposable = reactivex.timer(delay).subscribe(lambda _: attempt(), scheduler=scheduler)
 
             def on_completed() -> None:
-                begin()
-                observer.on_completed()
+                try:
+                    begin()
+                except Exception as error:  # the source has ended and cannot say it any more
+                    observer.on_error(raised_by_subscriber(error))
+                else:
+                    observer.on_completed()
 
             def attempt() -> None:
                 current.disposable = source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)

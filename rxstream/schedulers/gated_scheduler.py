@@ -39,19 +39,23 @@ class GatedScheduler(PeriodicScheduler):
 
     def schedule(self, action: typing.ScheduledAction[S], state: S | None = None) -> abc.DisposableBase:
         self.has_scheduled = True
-        return self.inner.schedule(action, state)
+        return self.inner.schedule(self._as_ours(action), state)
 
     def schedule_relative(
         self, duetime: typing.RelativeTime, action: typing.ScheduledAction[S], state: S | None = None
     ) -> abc.DisposableBase:
         self.has_scheduled = True
-        return self.inner.schedule_relative(duetime, action, state)
+        return self.inner.schedule_relative(duetime, self._as_ours(action), state)
 
     def schedule_absolute(
         self, duetime: typing.AbsoluteTime, action: typing.ScheduledAction[S], state: S | None = None
     ) -> abc.DisposableBase:
         self.has_scheduled = True
-        return self.inner.schedule_absolute(duetime, action, state)
+        return self.inner.schedule_absolute(duetime, self._as_ours(action), state)
+
+    def _as_ours(self, action: typing.ScheduledAction[S]) -> typing.ScheduledAction[S]:
+        """Return `action`, to be given this scheduler: what it subscribes to is to find the gate."""
+        return lambda _, state=None: action(self, state)
 
 
 GateCarrier: TypeAlias = FlowScheduler | GatedScheduler

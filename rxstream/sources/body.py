@@ -10,6 +10,7 @@ from reactivex import Observable, abc
 
 from rxstream.dialect import BodyReader, Dialect
 from rxstream.dialects import dialect as named
+from rxstream.flow import StreamBackpressureController
 from rxstream.rx import lift
 from rxstream.sources.async_iterable import each
 from rxstream.sources.deadlines import Deadlines, Watchdog
@@ -26,15 +27,22 @@ class HttpStreamHandler:
     """What makes a stream of tokens of an HTTP response, or of any bytes, in one dialect.
 
     `deadlines` hold for what is read here: the first content, silence and the
-    whole; the connection is the caller's. Raises `ConfigurationError` for an
+    whole; the connection is the caller's. `controller` bounds what several streams
+    hold together. Raises `ConfigurationError` for an
     unknown dialect.
     """
 
     def __init__(
-        self, dialect: Dialect[Any] | str, *, deadlines: Deadlines | None = None, raw_events: bool = False
+        self,
+        dialect: Dialect[Any] | str,
+        *,
+        deadlines: Deadlines | None = None,
+        controller: StreamBackpressureController | None = None,
+        raw_events: bool = False,
     ) -> None:
         self.dialect = named(dialect)
         self.deadlines = deadlines or Deadlines()
+        self.controller = controller
         self._raw_events = raw_events
 
     def __repr__(self) -> str:
@@ -73,7 +81,7 @@ class HttpStreamHandler:
             finally:
                 watchdog.stop()
 
-        return pumped(read)
+        return pumped(read, self.controller, on_stop=body.close if isinstance(body, aiohttp.ClientResponse) else None)
 
     async def _read_response(
         self, pump: Pump[bytes], response: aiohttp.ClientResponse, watchdog: Watchdog, reader: BodyReader[Any]

@@ -19,11 +19,10 @@ import aiohttp
 from reactivex import Observable
 
 from rxstream.errors import ConfigurationError, ProtocolError, StreamError, TransportError
+from rxstream.flow import LARGEST_READ, StreamBackpressureController
 from rxstream.sources.deadlines import Deadlines, Watchdog
 from rxstream.sources.pump import Pump, pumped
 
-READ_SIZE = 65_536
-"""Bytes; the most that one read takes."""
 MAX_REFUSAL = 65_536
 """Bytes of a refusal's body that are read; more is no error message."""
 LINGER = 0.25
@@ -80,7 +79,12 @@ class HttpCall:
 
 
 def http_chunks(
-    call: HttpCall, session: Callable[[], aiohttp.ClientSession], *, deadlines: Deadlines, progress: Progress | None
+    call: HttpCall,
+    session: Callable[[], aiohttp.ClientSession],
+    *,
+    deadlines: Deadlines,
+    progress: Progress | None,
+    controller: StreamBackpressureController | None = None,
 ) -> Observable[bytes]:
     """Return the body of the answer to `call`, chunk by chunk.
 
@@ -99,7 +103,7 @@ def http_chunks(
         finally:
             watchdog.stop()
 
-    return pumped(read)
+    return pumped(read, controller)
 
 
 async def read_response(
@@ -113,11 +117,11 @@ async def read_response(
     pump.on_stop = response.close
     content = response.content
     try:
-        with noticing_loss(response):
-            chunk = await content.read(READ_SIZE)
+        with noticing_loss(response, pump.hurry):
+            chunk = await content.read(pump.read_size)
             await _refuse_what_is_no_stream(response, chunk, refuse)
             while chunk and await push_chunk(pump, chunk, watchdog, progress):
-                chunk = await content.read(READ_SIZE)
+                chunk = await content.read(pump.read_size)
         if progress is not None and progress.ended:
             await _read_to_end(content)
     except aiohttp.ClientPayloadError:
@@ -135,10 +139,10 @@ async def push_chunk(pump: Pump[bytes], chunk: bytes, watchdog: Watchdog, progre
         watchdog.progress(pump.loop.time(), has_content=True)
         return is_wanted
     seen = progress.tokens_made
-    is_wanted = await pump.push(chunk)
+    await pump.give(chunk)
     if progress.tokens_made != seen:
         watchdog.progress(pump.loop.time(), has_content=progress.has_content)
-    return is_wanted and not progress.ended
+    return not progress.ended and await pump.is_wanted()  # a healthy end needs no demand
 
 
 async def ask(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines) -> aiohttp.ClientResponse:
@@ -189,6 +193,7 @@ async def _send(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadl
                 headers={**call.headers, **call.credentials},
                 allow_redirects=False,
                 timeout=timeout,
+                read_bufsize=LARGEST_READ,  # aiohttp holds twice that, and what the system gave in one go
                 trace_request_ctx=connection,
             )
         except aiohttp.ClientConnectorError:
@@ -230,17 +235,17 @@ async def _read_to_end(content: aiohttp.StreamReader) -> None:
     """Read what is left of a whole answer, for a moment: a body read to its end frees its connection."""
     try:
         async with asyncio.timeout(LINGER):
-            while await content.read(READ_SIZE):
+            while await content.read(LARGEST_READ):
                 pass
     except (TimeoutError, aiohttp.ClientError):
         return  # the answer is whole; only its connection can't be used again
 
 
 @contextmanager
-def noticing_loss(response: aiohttp.ClientResponse) -> Generator[None]:
-    """End the wait for more of a body when its connection is lost.
+def noticing_loss(response: aiohttp.ClientResponse, tell: Callable[[], None]) -> Generator[None]:
+    """End the wait for more of a body when its connection is lost, and `tell` whoever waits for something else.
 
-    aiohttp does so by itself, but not after a chunk that its parser can't read:
+    aiohttp does the first by itself, but not after a chunk that its parser can't read:
     then a reader waits for ever (seen with 3.14).
     """
     content, connection = response.content, response.connection
@@ -249,8 +254,11 @@ def noticing_loss(response: aiohttp.ClientResponse) -> Generator[None]:
     def end(lost: "asyncio.Future[None]") -> None:
         if not lost.cancelled():
             lost.exception()  # looked at, so that nobody is told that it was not
-        if not content.is_eof() and content.exception() is None:
+        if content.is_eof():
+            return
+        if content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+        tell()
 
     if closed is not None:
         closed.add_done_callback(end)

@@ -1,20 +1,22 @@
 """The one loop that pushes what is read into Rx, at the pace that the consumer allows.
 
 Every source reads in a task on an event loop and gives each item to a `Pump`. The
-pump waits while the gate of the subscription's scheduler is closed, lets the loop
-breathe, and makes sure of one terminal, of a prompt end when the subscription is
-disposed of, and of nothing left afterwards.
+pump waits while the gate of the subscription's scheduler is closed, or that of the
+stream's share of a controller, lets the loop breathe, and makes sure of one terminal,
+of a prompt end when the subscription is disposed of, and of nothing left afterwards.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxstream.errors import StreamError, SubscriberError
-from rxstream.rx import Stoppable
+from rxstream.errors import StreamError
+from rxstream.flow import AdaptiveReadSize, StreamBackpressureController, wake
+from rxstream.rx import Stoppable, raised_by_subscriber
 from rxstream.schedulers import gate_of, loop_for, running_loop
 
 T = TypeVar("T")
@@ -26,11 +28,19 @@ BREATH = 0.001
 class Pump(Generic[T]):
     """One subscription to a source: items in from a task, out to an observer."""
 
-    def __init__(self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None) -> None:
+    def __init__(
+        self,
+        observer: abc.ObserverBase[T],
+        scheduler: abc.SchedulerBase | None,
+        controller: StreamBackpressureController | None,
+    ) -> None:
         self.loop = loop_for(scheduler)
-        self.gate = gate_of(scheduler)
-        if self.gate is not None:
-            self.gate.honour()
+        self._share = None if controller is None else controller.stream()
+        self._sizes = AdaptiveReadSize()
+        gate = gate_of(scheduler)
+        if gate is not None:
+            gate.honour(self._share)
+        self._gates = [gate for gate in (gate, self._share and self._share.gate) if gate is not None]
         self.on_pause: Callable[[], None] = _nothing
         """Called when the consumer makes the stream wait."""
         self.on_resume: Callable[[], None] = _nothing
@@ -39,6 +49,7 @@ class Pump(Generic[T]):
         self._observer = observer
         self._downstream = cast(Stoppable, observer)
         self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._failure: StreamError | None = None
         self._is_over = False
         self._worked = 0.0
@@ -53,20 +64,62 @@ class Pump(Generic[T]):
 
         Raises `SubscriberError` if the observer raises.
         """
+        await self.give(item)
+        return await self.is_wanted()
+
+    async def give(self, item: T) -> None:
+        """Give `item` to the observer, without a look at the gates: for the last one, after which nothing is read.
+
+        Raises `SubscriberError` if the observer raises.
+        """
         started = self.loop.time()
         try:
             self._observer.on_next(item)
         except Exception as error:
-            raise SubscriberError(f"the subscriber raised {type(error).__name__}") from error
-        self._worked += self.loop.time() - started
+            raise raised_by_subscriber(error) from error
+        took = self.loop.time() - started
+        if isinstance(item, bytes):
+            self._note_read(len(item), took)
+        self._worked += took
         if self._worked > BREATH:
             self._worked = 0.0
             await asyncio.sleep(0)
-        if self.gate is not None and not self.gate.is_open:
-            self.on_pause()
-            await self.gate.wait()
-            self.on_resume()
+
+    async def is_wanted(self) -> bool:
+        """Wait until the consumer wants more; return False if it never will."""
+        for gate in self._gates:
+            if not gate.is_open:
+                await self._wait()
         return not self._downstream.is_stopped
+
+    @property
+    def read_size(self) -> int:
+        """Bytes to ask for in the next read, if it is bytes that are read."""
+        return self._sizes.size if self._share is None else self._share.read_size
+
+    def _note_read(self, size: int, seconds: float) -> None:
+        if self._share is None:
+            self._sizes.note(size, seconds)
+        else:
+            self._share.note_read(size, seconds)
+
+    async def _wait(self) -> None:
+        """Wait until every gate is open at once."""
+        self.on_pause()
+        while closed := [gate for gate in self._gates if not gate.is_open]:
+            waiter = self._waiter = self.loop.create_future()
+            stop = closed[0].when_open(partial(wake, self.loop, waiter))
+            try:
+                await waiter
+            finally:
+                stop()
+        self.on_resume()
+
+    def hurry(self) -> None:
+        """Wait for the consumer no more: what is read has broken off, which is not held back; call on the loop."""
+        self._gates = []
+        if self._waiter is not None:
+            wake(self.loop, self._waiter)
 
     def fail(self, error: StreamError) -> None:
         """End the stream with `error` now, wherever its task waits; call on the loop."""
@@ -86,6 +139,8 @@ class Pump(Generic[T]):
 
     def _stop_here(self) -> None:
         self.on_stop()
+        if self._share is not None:
+            self._share.close()
         if self._task is not None:
             self._task.cancel()
 
@@ -101,7 +156,10 @@ class Pump(Generic[T]):
         else:
             self._end(None)
         finally:
+            if self._share is not None:
+                self._share.close_when_empty()  # the consumer may still have much to take
             self.on_pause = self.on_resume = self.on_stop = _nothing
+            del self._observer, self._downstream  # whoever keeps an exception keeps this pump, on its stack
 
     def _end(self, error: Exception | None) -> None:
         """Give the observer its one terminal; what it raises then has nobody left but the loop to hear it."""
@@ -118,11 +176,22 @@ class Pump(Generic[T]):
             self.loop.call_exception_handler({"message": message, "exception": raised, "task": self._task})
 
 
-def pumped(read: Callable[[Pump[T]], Awaitable[None]]) -> Observable[T]:
-    """Return the cold Observable of what `read` pushes; each subscription runs it anew on its loop."""
+def pumped(
+    read: Callable[[Pump[T]], Awaitable[None]],
+    controller: StreamBackpressureController | None = None,
+    *,
+    on_stop: Callable[[], None] | None = None,
+) -> Observable[T]:
+    """Return the cold Observable of what `read` pushes; each subscription runs it anew on its loop.
+
+    With a `controller` each has a share of it: what is queued downstream counts
+    there, and its gate is waited for too. `on_stop` closes what is open before
+    `read` has begun; a dispose may come that early.
+    """
 
     def subscribe(observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        pump = Pump(observer, scheduler)
+        pump = Pump(observer, scheduler, controller)
+        pump.on_stop = on_stop or _nothing
         if running_loop() is pump.loop:
             pump.start(read)
         else:

@@ -83,7 +83,7 @@ async def test_an_action_gets_the_scheduler_and_its_state(make_bench: MakeBench)
     assert [state for _, state in given] == ["at once", "relative", "absolute", None]
     scheduler, *others = {id(scheduler): scheduler for scheduler, _ in given}.values()
     assert not others
-    assert scheduler is bench.passed_on
+    assert scheduler is bench.scheduler
 
 
 @every_scheduler

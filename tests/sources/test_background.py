@@ -4,13 +4,14 @@ import asyncio
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxstream.providers import AiProvider
-from rxstream.schedulers import background_loop, loop_for
+from rxstream.schedulers import FlowScheduler, ThrottlingScheduler, background_loop, loop_for
 from rxstream.sources import HttpStreamHandler
 from rxstream.tokens import StreamToken
 from tests.loopback import CHUNKED, Exchange, serving
@@ -97,6 +98,7 @@ def test_the_loop_is_the_schedulers_then_the_running_one_then_the_background_one
 
     assert own.run_until_complete(running())
     assert loop_for(AsyncIOScheduler(own)) is own
+    assert loop_for(ThrottlingScheduler(FlowScheduler(own), timedelta(seconds=1))) is own
     assert loop_for(None) is background_loop()
     own.close()
 
