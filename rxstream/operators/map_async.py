@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
-from rxstream.errors import ConfigurationError, StreamError, SubscriberError
+from rxstream.errors import ConfigurationError, StreamError
 from rxstream.flow import BoundedQueue, Gate, GatedQueue
+from rxstream.rx import raised_by_subscriber
 from rxstream.schedulers import gate_of, loop_for, running_loop
 from rxstream.schedulers.gated_scheduler import gated, require_gate
 
@@ -200,9 +201,7 @@ class _Calls(Generic[A, B]):
         try:
             self._observer.on_next(result)
         except Exception as error:
-            broken = SubscriberError(f"the subscriber raised {type(error).__name__}")
-            broken.__cause__ = error
-            self._end_with(broken)
+            self._end_with(raised_by_subscriber(error))
         self._under_way -= 1
         self._gate.open(self)
 
