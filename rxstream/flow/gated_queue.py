@@ -35,11 +35,11 @@ def held_bytes(item: object) -> int:
     A list, such as a frame, holds what is in it, and so much for each as the item
     itself is, since the list counts as one item only.
     """
-    if isinstance(item, bytes | str):
-        return len(item)
-    text = getattr(item, "text", None) or getattr(item, "arguments", None)
+    text = getattr(item, "text", None) or getattr(item, "arguments", None)  # the usual item first
     if isinstance(text, str):
         return len(text)
+    if isinstance(item, str | bytes):
+        return len(item)
     if isinstance(item, list):
         items = cast(list[object], item)
         return sum(map(held_bytes, items)) + OTHER_BYTES * len(items)
@@ -89,7 +89,7 @@ class GatedQueue(Generic[T]):
                 return
             dropped = self.queue.offer(item)
             if self.gate.account is not None:
-                self._count(held_bytes(item) - sum(map(held_bytes, dropped)))
+                self._count(held_bytes(item) - (sum(map(held_bytes, dropped)) if dropped else 0))
             if self._pauses and self._marks.paused:
                 if not self._holds:
                     self._holds = True
@@ -142,13 +142,17 @@ class GatedQueue(Generic[T]):
             return
         waiting = len(self.waiting)
         # What was here before there was a controller was never counted, and what was joined may weigh less.
-        size = max(size, -self._counted) if waiting else -self._counted
+        if not waiting or size < -self._counted:
+            size = -self._counted
         items = waiting - self._counted_items
         self._counted_items = waiting
         self._counted += size
-        if items > 0 or size > 0:
+        if items >= 0 and size >= 0:
+            account.add(items, size)
+        elif items <= 0 and size <= 0:
+            account.release(-items, -size)
+        else:
             account.add(max(items, 0), max(size, 0))
-        if items < 0 or size < 0:
             account.release(max(-items, 0), max(-size, 0))
 
     def _change_account(self) -> None:

@@ -83,8 +83,7 @@ class Courier(Generic[T]):
 
     def on_next(self, item: T) -> None:
         self._keep(item)
-        if self._charge.acquire(blocking=False):
-            self._go()
+        self._look()
 
     def on_error(self, error: Exception) -> None:
         self._error = error
@@ -136,11 +135,8 @@ class Courier(Generic[T]):
 
     def _look(self) -> None:
         """See to it that what is to be done is done, by whoever is in charge."""
-        if self._has_work() and self._charge.acquire(blocking=False):
+        if self._charge.acquire(blocking=False):
             self._go()
-
-    def _has_work(self) -> bool:
-        return not self._is_over and (bool(self._waiting) or self.is_ended)
 
     def _go(self) -> None:
         """Deliver, here or where it is to be; the caller is in charge."""
@@ -153,7 +149,8 @@ class Courier(Generic[T]):
         """Deliver what may go; the caller is in charge, and remains so where the rest has to wait."""
         while self._deliver():
             self._charge.release()
-            if not self._has_work() or not self._charge.acquire(blocking=False):
+            has_work = not self._is_over and (self._waiting or self.is_ended)  # something may have come meanwhile
+            if not has_work or not self._charge.acquire(blocking=False):
                 return
 
     def _deliver(self) -> bool:

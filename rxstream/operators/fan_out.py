@@ -155,7 +155,6 @@ class _Run(Generic[T]):
         """Let nobody join any more; return who is to hear of the end."""
         with self._hub.lock:
             self._is_ended = True
-            self._tail.clear()
             if self._hub.run is self:
                 self._hub.run = None
             return self.relays

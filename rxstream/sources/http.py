@@ -258,7 +258,7 @@ def noticing_loss(response: aiohttp.ClientResponse, tell: Callable[[], None]) ->
             return
         if content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
-        _ = tell
+        tell()
 
     if closed is not None:
         closed.add_done_callback(end)

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.demand import measure as measure_demand
 from tests.benchmarks.in_memory import measure
 
 COUNTS = {"flood": 20_000, "events": 2_000}
@@ -37,6 +38,9 @@ def main() -> None:
     for size, ways in measure(options.rounds).items():
         figures[f"in memory, {size}"] = ways
         _print(f"in memory, {size}", ways, reference="BodyReader")
+    for size, ways in measure_demand(options.rounds).items():
+        figures[f"added by demand, {size}"] = ways
+        _print(f"added by demand, {size}", ways, reference="observe_on(asyncio)")
     with subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.server"], stdout=subprocess.PIPE, text=True
     ) as server:

@@ -76,7 +76,7 @@ def test_a_ui_of_a_hundred_tokens_a_second_stops_the_server_and_loses_nothing_wh
         while not is_over.is_set():
             ui.turn()
 
-    assert 400 <= taken <= 500  # a turn may come just before what it was to show
+    assert 100 <= taken <= 500  # one a turn, or none where it comes just before what it was to show
     assert accepted[0] < (256 + ONE_READ) * SIZE + flood.unread
     assert accepted[-1] < (taken + 256 + ONE_READ) * SIZE + flood.unread
     assert shown == numbered(MANY)

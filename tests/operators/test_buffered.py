@@ -9,8 +9,9 @@ import pytest
 import reactivex
 from hypothesis import given
 from hypothesis import strategies as st
-from reactivex import Observable
+from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
@@ -37,15 +38,17 @@ def numbers(capacity: int = 4, **options: Any) -> tuple[Faucet[int], Observable[
 
 
 def test_items_go_straight_through_while_nobody_waits() -> None:
-    faucet, stream = numbers()
+    faucet, stream = numbers(1)
     consumer = Consumer(stream)
+    gate = faucet.gate
 
     faucet.push(1, 2, 3)
     faucet.complete()
 
     assert consumer.heard == [1, 2, 3]
     assert consumer.is_completed
-    assert consumer.clock.clock == 0
+    assert gate is not None
+    assert gate.times_closed == 0
 
 
 def test_what_waits_comes_in_order_once_it_is_wanted() -> None:
@@ -299,6 +302,17 @@ def test_a_source_that_cannot_wait_is_an_error_at_subscribe() -> None:
     assert isinstance(consumer.error, ConfigurationError)
     assert "CONFLATE" in str(consumer.error)
     assert not subject.observers
+
+
+def test_a_source_that_is_over_when_it_begins_needs_no_gate() -> None:
+    def subscribe(observer: abc.ObserverBase[int], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        observer.on_next(1)
+        observer.on_completed()
+        return Disposable()
+
+    consumer = Consumer(Observable(subscribe).pipe(buffered(4)))
+
+    assert (consumer.heard, consumer.is_completed) == ([1], True)
 
 
 def test_a_source_that_cannot_wait_may_bring_as_much_as_there_is_room_for() -> None:

@@ -93,6 +93,7 @@ def test_an_error_may_come_while_somebody_is_about_to_wait(hands_over: bool) -> 
     clock.advance_by(1)
 
     assert heard == [1, BOOM]
+    assert not vars(door)["_listeners"]
 
 
 def test_the_door_may_open_while_somebody_is_about_to_wait() -> None:
@@ -114,11 +115,29 @@ def test_a_dispose_may_come_while_somebody_is_about_to_wait() -> None:
     door.meanwhile = courier.dispose
 
     courier.on_next(1)
+    assert not vars(door)["_listeners"]
     door.open("test")
     clock.advance_by(1)
 
     assert heard == []
-    assert not vars(door)["_listeners"]
+
+
+def test_a_subscriber_that_raises_gets_one_error_and_nothing_after() -> None:
+    def hear(_: int) -> None:
+        raise BOOM
+
+    clock, errors = TestScheduler(), list[Exception]()
+    courier = Plain(Observer[int](hear, errors.append), clock, hands_over=True)
+    courier.on_next(1)
+    courier.on_next(2)
+
+    clock.advance_by(1)
+    courier.on_completed()
+    clock.advance_by(1)
+
+    assert [error.__cause__ for error in errors] == [BOOM]
+    assert courier.source.is_disposed
+    assert courier.box == []
 
 
 def test_a_loop_that_is_gone_ends_it_without_a_word() -> None:

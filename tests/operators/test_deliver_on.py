@@ -141,6 +141,7 @@ def test_a_hot_source_needs_another_strategy() -> None:
     overflowing = Consumer(subject.pipe(deliver_on(clock, 1, overflow=Overflow.ERROR)))
     subject.on_next(1)
     subject.on_next(2)
+    assert not subject.observers
     clock.advance_by(1)
 
     assert isinstance(refused.error, ConfigurationError)

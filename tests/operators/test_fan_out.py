@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-import reactivex
 from hypothesis import given
 from hypothesis import strategies as st
+from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.disposable import Disposable
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
@@ -337,10 +338,11 @@ def test_numbers_that_make_no_sense_are_refused_at_once(options: dict[str, Any])
 
 
 def test_an_empty_stream_ends_for_everybody() -> None:
-    clock = TestScheduler()
-    shared: reactivex.Observable[int] = reactivex.empty(clock).pipe(fan_out(consumers=2, overflow=Overflow.ERROR))
-    consumers = [Consumer(shared), Consumer(shared)]
+    def subscribe(observer: abc.ObserverBase[int], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        observer.on_completed()
+        return Disposable()
 
-    clock.advance_by(1)
+    shared = Observable(subscribe).pipe(fan_out(consumers=2))
+    consumers = [Consumer(shared), Consumer(shared)]
 
     assert all(consumer.is_completed for consumer in consumers)

@@ -132,7 +132,7 @@ def test_an_item_may_cost_more_or_nothing() -> None:
     assert consumer.heard == ["abcd", "", "ab", "c"]
 
 
-@pytest.mark.parametrize("items", [[1], [0, 1]])
+@pytest.mark.parametrize("items", [[1], [0, 1], [0, 0, 1]])
 def test_what_weighing_raises_ends_the_stream(items: list[int]) -> None:
     def weigh(item: int) -> float:
         return 1 if item == 0 else 1 / 0
