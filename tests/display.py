@@ -1,8 +1,6 @@
-"""A display for tests that open real windows: the one that is there, else a virtual one for as long as it is needed."""
+"""A display for tests that open real windows."""
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,25 +10,11 @@ import pytest
 
 @contextmanager
 def display() -> Generator[None]:
-    """Run the body with a display to open windows on; skip, and say so, where there is none and no Xvfb."""
-    if "DISPLAY" in os.environ or sys.platform in {"win32", "darwin"}:
-        yield
-        return
-    if shutil.which("Xvfb") is None:
-        pytest.skip("there is no display, and no Xvfb to make one")
-    reader, writer = os.pipe()
-    with os.fdopen(reader) as answer, pytest.MonkeyPatch.context() as environment:
-        server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1280x800x24", "-nolisten", "tcp"],
-            pass_fds=[writer],
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            os.close(writer)
-            number = answer.readline().strip()  # of the display, once it can be used; nothing if Xvfb could not start
-            assert number, f"Xvfb could not start, exit status {server.poll()}"
-            environment.setenv("DISPLAY", f":{number}")
-            yield
-        finally:
-            server.terminate()
-            server.wait()
+    """Run the body where there is a display to open windows on; skip, and say so, where there is none.
+
+    To run under a virtual one: `xvfb-run -a python -m pytest tests/schedulers`. The tests start none by
+    themselves: losing its connection to the display makes Xlib end the whole process, and with it every other test.
+    """
+    if "DISPLAY" not in os.environ and sys.platform not in {"win32", "darwin"}:
+        pytest.skip("there is no display; xvfb-run makes one")
+    yield

@@ -95,6 +95,7 @@ class _Calls(Generic[A, B]):
         self._loop = loop
         self._gate = gate
         self._demand = demand
+        self._is_listening = False
         self._stop_listening: Callable[[], None] | None = None
         self._queue: GatedQueue[A] = GatedQueue(BoundedQueue(1), gate, tolerance=SPARE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,15 +142,16 @@ class _Calls(Generic[A, B]):
             task = self._loop.create_task(self._work(*job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if self.is_ended and not self._is_over and not self._under_way and not self._queue.waiting:
+        if self.is_ended and not self._under_way and not self._queue.waiting:
             self._end_with(self._error)
 
     def _next_job(self) -> tuple[int, A] | None:
         """Take the next item, with its number, if one waits and may be begun."""
-        if self._is_over or self._under_way >= self._limit or not self._queue.waiting:
+        if self._under_way >= self._limit or not self._queue.waiting:
             return None
         if self._error is None and self._demand is not None and not self._demand.is_open:
-            if self._stop_listening is None:
+            if not self._is_listening:
+                self._is_listening = True  # before: it may open, in another thread, at any moment
                 self._stop_listening = self._demand.when_open(self._wanted)
             return None
         self._under_way += 1
@@ -159,7 +161,7 @@ class _Calls(Generic[A, B]):
         return self._begun, self._queue.take()
 
     def _wanted(self) -> None:
-        self._stop_listening = None
+        self._is_listening = False
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._fill)
 

@@ -139,10 +139,14 @@ class Pump(Generic[T]):
 
     def _stop_here(self) -> None:
         self.on_stop()
-        if self._share is not None:
-            self._share.close()
+        self._end_share()
         if self._task is not None:
             self._task.cancel()
+
+    def _end_share(self) -> None:
+        """Hold nothing back any more; what is queued counts until it is taken, or its queue is disposed of too."""
+        if self._share is not None:
+            self._share.close_when_empty()
 
     async def _run(self, read: Callable[["Pump[T]"], Awaitable[None]]) -> None:
         try:
@@ -156,8 +160,7 @@ class Pump(Generic[T]):
         else:
             self._end(None)
         finally:
-            if self._share is not None:
-                self._share.close_when_empty()  # the consumer may still have much to take
+            self._end_share()
             self.on_pause = self.on_resume = self.on_stop = _nothing
             del self._observer, self._downstream  # whoever keeps an exception keeps this pump, on its stack
 

@@ -65,14 +65,19 @@ class Spring:
             self.is_pushing = False
 
     def complete(self) -> None:
-        for observer in [*self._observers]:
+        for observer in self._all_observers():
             with suppress(ZeroDivisionError):  # a source has nobody left to tell that a subscriber raised in the end
                 observer.on_completed()
 
     def fail(self, error: Exception) -> None:
-        for observer in [*self._observers]:
+        for observer in self._all_observers():
             with suppress(ZeroDivisionError):
                 observer.on_error(error)
+
+    def _all_observers(self) -> list[abc.ObserverBase[Any]]:
+        """Whom to tell of the end, after which nothing can be brought any more, not even at their wish."""
+        observers, self._observers = self._observers, []
+        return observers
 
     def forget(self) -> None:
         """Let go of everybody, so that only what they themselves left behind keeps them."""
@@ -226,11 +231,12 @@ class Supply:
 
     async def flood(self, count: int) -> None:
         """Bring `count` items without a pause, unless the gate says so."""
-        first, item, spring = self.items.make(0), self.items.make(1), self.spring
-        for number in range(count):
-            if spring.gate is not None and not spring.gate.is_open:
-                await spring.gate.wait()
-            spring.push(item if number else first)
+        item, gate, push = self.items.make(1), self.spring.gate, self.spring.push
+        push(self.items.make(0))
+        for _ in range(count - 1):
+            if gate is not None and not gate.is_open:
+                await gate.wait()
+            push(item)
 
     def bring_from_this_thread(self, count: int, patience: float) -> None:
         """Bring `count` items, and a healthy end, from a thread that waits at the gate."""

@@ -194,6 +194,8 @@ class Stage:
     0 if the consumer's own gate is what the source waits at, `None` if the source
     is never slowed.
     """
+    under_way: int = 0
+    """How many more it may have in hand, which still come when nothing is wanted any more."""
     most: int | None = None
     """The most that may wait inside where the source is not slowed."""
     drops: bool = False
@@ -266,9 +268,11 @@ STAGES: dict[tuple[Callable[..., Any], str], Stage] = {
     ),
     (fan_out, ""): Stage(partial(fan_out, 4), ahead=4, is_shared=True),
     (frames, ""): Stage(partial(frames, 10 * MILLISECOND)),
-    (map_async, "one at a time"): Stage(partial(map_async, awaited), ahead=1, is_quick=False),
-    (map_async, "three at a time"): Stage(partial(map_async, uneven, 3), ahead=1, is_quick=False),
-    (map_async, "as they get done"): Stage(partial(map_async, awaited, 3, ordered=False), ahead=1, is_quick=False),
+    (map_async, "one at a time"): Stage(partial(map_async, awaited), ahead=1, under_way=1, is_quick=False),
+    (map_async, "three at a time"): Stage(partial(map_async, uneven, 3), ahead=1, under_way=3, is_quick=False),
+    (map_async, "as they get done"): Stage(
+        partial(map_async, awaited, 3, ordered=False), ahead=1, under_way=3, is_quick=False
+    ),
     (parse_ndjson, ""): Stage(parse_ndjson, NDJSON_BYTES, gives=fed(NdjsonParser)),
     (parse_sse, ""): Stage(parse_sse, SSE_BYTES, gives=fed(SseParser)),
     (rate_limit, ""): Stage(partial(rate_limit, 500, burst=2), ahead=1, is_quick=False),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import pytest
 from reactivex import operators as ops
 
 from rxstream import AiProvider, iterate
@@ -16,6 +17,8 @@ MANY, SIZE = 500, 2_000
 """Tokens of an answer, and the bytes of their events: a hundred answers of 1 MB each."""
 ROOM = 65_536
 """Bytes for each kernel, so that an answer does not fit into the buffers beneath us."""
+PATIENCE = 60.0
+"""Seconds after which somebody waits for ever."""
 TOGETHER = 2_048
 """Items that they may hold together: a third of what their own queues would."""
 
@@ -41,6 +44,7 @@ def test_a_hundred_slow_consumers_hold_little_and_all_get_everything() -> None:
             asking(flood, controller=controller) as provider,
             AsyncExitStack() as stack,
         ):
+            await stack.enter_async_context(asyncio.timeout(PATIENCE))
             streams = await opened(stack, provider)
 
             taken = [[await anext(tokens) for tokens in streams] for _ in range(20)]  # each gets its turn each time
@@ -70,6 +74,7 @@ def test_the_last_consumer_goes_on_when_ninety_nine_have_stopped() -> None:
             asking(flood, controller=controller) as provider,
             AsyncExitStack() as stack,
         ):
+            await stack.enter_async_context(asyncio.timeout(PATIENCE))
             *stopped, last = await opened(stack, provider)
             for tokens in stopped:
                 assert await anext(tokens) == "0 "
@@ -88,12 +93,13 @@ def test_the_last_consumer_goes_on_when_ninety_nine_have_stopped() -> None:
     run_movable(run)
 
 
-def test_what_an_ended_stream_left_in_a_queue_is_counted_until_it_is_taken() -> None:
+@pytest.mark.parametrize("count", [100, 200])
+def test_what_an_ended_stream_left_in_a_queue_is_counted_until_it_is_taken(count: int) -> None:
     async def run(loop: MovableLoop) -> None:
         controller = StreamBackpressureController()
         ended = asyncio.Event()
-        async with flooding(100) as flood, asking(flood, controller=controller) as provider:
-            stream = asked(provider).pipe(ops.do_action(on_completed=ended.set))
+        async with flooding(count) as flood, asking(flood, controller=controller) as provider:
+            stream = asked(provider).pipe(ops.take(100), ops.do_action(on_completed=ended.set))
             async with iterate(stream, capacity=200) as tokens:
                 await ended.wait()
                 seen: list[tuple[int, int]] = []

@@ -160,6 +160,72 @@ async def test_nothing_is_begun_while_the_consumer_wants_nothing() -> None:
 
 
 @virtual_time
+async def test_whenever_the_consumer_wants_more_it_goes_on() -> None:
+    faucet, gate = Faucet[float](), Gate()
+    heard = Heard(faucet.stream.pipe(map_async(Work())), gate)
+
+    for number in range(3):
+        gate.close("test")
+        faucet.push(1.0)
+        await asyncio.sleep(5)
+        assert len(heard.items) == number
+        gate.open("test")
+        await asyncio.sleep(5)
+        assert len(heard.items) == number + 1
+
+
+@virtual_time
+async def test_the_consumer_may_want_more_in_the_very_moment_in_which_it_is_asked() -> None:
+    class Door(Gate):
+        """Opens right after it was found closed."""
+
+        @property
+        def is_open(self) -> bool:
+            is_open = super().is_open
+            self.open("test")
+            return is_open
+
+    faucet, door = Faucet[float](), Door()
+    heard = Heard(faucet.stream.pipe(map_async(Work())), door)
+
+    for _ in range(3):
+        door.close("test")
+        faucet.push(1.0)
+        await asyncio.sleep(5)
+
+    assert heard.items == [1.0] * 3
+
+
+@virtual_time
+async def test_completion_comes_after_what_the_consumer_does_not_want_yet() -> None:
+    faucet, gate = Faucet[float](), Gate()
+    gate.close("test")
+    heard = Heard(faucet.stream.pipe(map_async(Work())), gate)
+
+    faucet.push(1.0)
+    faucet.complete()
+    await asyncio.sleep(5)
+    assert not heard.end.done()
+    gate.open("test")
+
+    assert await heard.end is None
+    assert heard.items == [1.0]
+
+
+@virtual_time
+async def test_an_error_waits_for_no_demand_but_comes_after_what_came_before_it() -> None:
+    faucet, gate = Faucet[float](), Gate()
+    gate.close("test")
+    heard = Heard(faucet.stream.pipe(map_async(Work())), gate)
+
+    faucet.push(1.0, 1.0)
+    faucet.fail(BOOM)
+
+    assert await heard.end is BOOM
+    assert heard.items == [1.0, 1.0]
+
+
+@virtual_time
 async def test_an_error_of_one_cancels_the_others() -> None:
     work, faucet = Work(), Faucet[float]()
     heard = Heard(faucet.stream.pipe(map_async(work, 3)))
