@@ -192,8 +192,9 @@ class Courier(Generic[T]):
 
     def _finish(self) -> None:
         self._is_over = True
-        if self._error is not None:
-            self._observer.on_error(self._error)
+        error, self._error = self._error, None  # its traceback may hold an item
+        if error is not None:
+            self._observer.on_error(error)
         else:
             self._observer.on_completed()
 
