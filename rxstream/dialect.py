@@ -8,16 +8,23 @@ progress from keep-alives.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, NoReturn, TypeVar
 
 from msgspec import Struct
 
-from rxstream.errors import ProtocolError, ProviderError, StreamError, TransportError, TruncatedStreamError
+from rxstream.errors import (
+    ConfigurationError,
+    ProtocolError,
+    ProviderError,
+    StreamError,
+    TransportError,
+    TruncatedStreamError,
+)
 from rxstream.machine import Machine, completed_by, finish_broken
-from rxstream.messages import AssembledMessage, ChatRequest, MessageAssembler
+from rxstream.messages import AssembledMessage, ChatRequest, ImagePart, MessageAssembler
 from rxstream.surrogates import JoinSurrogates, mend_text
 from rxstream.tokens import CONTENT, StreamToken
 
@@ -49,6 +56,26 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     resume: bool = False
 
 
+class ToSign(Struct, frozen=True):
+    """A request as it is about to go out, for services that want it signed."""
+
+    method: str
+    url: str
+    """With its query."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+class ModelPage(Struct, frozen=True):
+    """Some of the models that a service offers."""
+
+    models: list[str]
+    """As a request names them."""
+    next_path: str | None = None
+    """Where the list goes on, as `HttpRequest.path`; `None` at its end."""
+
+
 class RateLimits(Struct, frozen=True, kw_only=True):
     """How much of the account's rate is left, as the headers of an answer state it; unknown is `None`."""
 
@@ -76,6 +103,8 @@ class Decoder(ABC, Generic[F]):
     """The end mark of the API has been read; frames after it are not looked at."""
     finish_reason: str | None = None
     """The service's word for the first choice's end, from when it is heard."""
+    resume_after: int | None = None
+    """The number of the event read last, where the API can go on after it."""
 
     @property
     def has_surrogates(self) -> bool:
@@ -174,6 +203,7 @@ class FrameReader(Generic[F]):
         if isinstance(ending, TruncatedStreamError) and self.frames_read and not self.tokens_made:
             ending.message += f"; nothing in it was of the {self._provider} API"
         ending.provider = ending.provider or self._provider
+        ending.resume_after = self._decoder.resume_after
         ending.partial = self._assembler.message(error=ending.info, finish_reason=self._finish_reason)
         ending.completed = made
         return ending
@@ -263,12 +293,18 @@ class Dialect(Generic[F]):
     """Where the service lives unless the caller says otherwise."""
     base_url_variable: str | None = None
     """The environment variable that overrides `base_url`."""
+    find_base_url: Callable[[Mapping[str, str]], str | None] | None = None
+    """The address that the environment implies otherwise, as by a region or a project; `None` if it does not."""
     key_variable: str | None
     """The environment variable that holds the key; `None` where the service needs none."""
     build_request: Callable[[ChatRequest], HttpRequest]
     """Write a request down; raises `ConfigurationError` for what the API can't be asked."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What goes with every request, such as the version of the API."""
     authorize: Callable[[str], Mapping[str, str]]
     """The headers that carry a key."""
+    sign: Callable[[ToSign], Mapping[str, str]] | None = None
+    """The headers that a request without a key is signed with; may take its time, so it is called off the loop."""
     parser: Callable[[], Machine[bytes, F]]
     """Make the machine from bytes to frames, new for each stream."""
     decoder: Callable[[bool], Decoder[F]]
@@ -281,7 +317,25 @@ class Dialect(Generic[F]):
     """Headers that name a request, the telling one first; lower case."""
     models_path: str | None = None
     """A path that answers a GET cheaply when address and key are good."""
+    models_base_url: Callable[[str], str] | None = None
+    """Where `models_path` is, made of the base URL, if it is elsewhere."""
+    read_models: Callable[[bytes], ModelPage] | None = None
+    """Read the answer at `models_path`; raises `ProtocolError` if it is no list of models."""
+    count_request: Callable[[ChatRequest], HttpRequest] | None = None
+    """Write down the question how many tokens a request is, as `build_request`."""
+    read_count: Callable[[bytes], int] | None = None
+    """Read the answer to it, in tokens; raises `ProtocolError` if it is none."""
+    resume_request: Callable[[str, int], HttpRequest] | None = None
+    """Ask for the rest of the stream of that response id, after the event of that number."""
     capabilities: Capabilities = field(default_factory=Capabilities)
+
+    def check(self, request: ChatRequest) -> None:
+        """Raise `ConfigurationError` if `request` asks for what the dialect says it can't do."""
+        if missing := [what for what, is_asked in _asked(request) if is_asked and not getattr(self.capabilities, what)]:
+            raise ConfigurationError(
+                f"the request asks for {', '.join(_WORDS[what] for what in missing)}, which this API can't do",
+                provider=self.name,
+            )
 
     def read_frames(self, *, raw_events: bool = False) -> FrameReader[F]:
         """Return a new machine from frames to tokens."""
@@ -290,3 +344,26 @@ class Dialect(Generic[F]):
     def read_body(self, *, raw_events: bool = False) -> BodyReader[F]:
         """Return a new machine from the bytes of a response body to tokens."""
         return BodyReader(self.parser(), self.read_frames(raw_events=raw_events))
+
+
+_WORDS = {
+    "images": "images",
+    "tools": "tools",
+    "parallel_tools": "parallel tool calls",
+    "reasoning": "reasoning",
+    "structured_output": "structured output",
+    "logprobs": "log probabilities",
+    "choices": "several choices",
+}
+"""What a capability that a request may need is called."""
+
+
+def _asked(request: ChatRequest) -> Iterator[tuple[str, bool]]:
+    """The capabilities that a request may need, and whether it does."""
+    yield "images", any(isinstance(part, ImagePart) for message in request.messages for part in message.parts)
+    yield "tools", bool(request.tools)
+    yield "parallel_tools", bool(request.tools) and request.parallel_tool_calls is True
+    yield "reasoning", request.reasoning is not None
+    yield "structured_output", request.response_format is not None and request.response_format != "text"
+    yield "logprobs", request.logprobs is not None
+    yield "choices", (request.n or 1) > 1

@@ -74,6 +74,8 @@ class StreamError(Exception):
             self.is_retryable = is_retryable
         self.partial = partial
         """What had arrived."""
+        self.resume_after: int | None = None
+        """The number of the last event that came, where the API can go on after it: see `AiProvider.resume`."""
         self.completed: list[Any] = completed or []
         """What the machine that raised this had completed; it is delivered before the error."""
 

@@ -1,13 +1,16 @@
 """A provider: a dialect, a credential and an HTTP session, alive."""
 
 import asyncio
+import inspect
 import os
+import re
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -15,13 +18,14 @@ import reactivex
 from msgspec import Struct
 from reactivex import Observable, abc
 
-from rxstream.dialect import BodyReader, Capabilities, Dialect, HttpRequest, RateLimits
+from rxstream.dialect import BodyReader, Capabilities, Dialect, HttpRequest, RateLimits, ToSign
 from rxstream.dialects import dialect as named
 from rxstream.errors import (
     AuthenticationError,
     ConfigurationError,
     NotFoundError,
     PermissionDeniedError,
+    ProtocolError,
     QuotaExceededError,
     RateLimitedError,
     StreamError,
@@ -32,9 +36,17 @@ from rxstream.messages import ChatRequest, Message
 from rxstream.operators import retry_before_content
 from rxstream.rx import lift
 from rxstream.sources.deadlines import Deadlines
-from rxstream.sources.http import HttpCall, as_transport_errors, ask, http_chunks, note_connections
+from rxstream.sources.http import HttpCall, as_transport_errors, ask, http_chunks, note_connections, read_whole
 from rxstream.sources.on_loop import on_loop
 from rxstream.tokens import Json, StreamToken
+
+T = TypeVar("T")
+
+MAX_PAGES = 100
+"""Pages of a list of models; the longest seen has a handful."""
+
+VERSION_OF_MODEL = re.compile(r"(?:[-@](?:\d{3,}[\d-]*|latest|v\d+:\d+)|:[\w.-]+)?")
+"""What services add to the name of a model: `-2025-08-07`, `-001`, `-latest`, `@20250929`, `-v1:0`, `:latest`."""
 
 
 class _FromEnvironment:
@@ -45,6 +57,9 @@ class _FromEnvironment:
 
 
 FROM_ENVIRONMENT: Final = _FromEnvironment()
+
+Key: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
+"""A key, or what gives one."""
 
 Problem = Literal["key", "address", "model", "quota", "service"]
 
@@ -64,7 +79,9 @@ class AiProvider:
     """One service, ready to be asked: makes a stream of tokens of a request.
 
     `dialect` is a `Dialect` or its name, such as `openai.chat`. `api_key` is taken
-    from the dialect's environment variable unless given; `None` sends none.
+    from the dialect's environment variable unless given; `None` sends none. A function
+    is asked for the key before each request, for keys that expire: off the loop, unless it
+    is a coroutine function.
     `base_url` is taken from the dialect's variable, then from the dialect. A
     `session` that is given stays the caller's to close, and is used on its own
     loop. `controller` bounds what all streams of the provider, and of whoever else has
@@ -79,7 +96,7 @@ class AiProvider:
         self,
         dialect: Dialect[Any] | str,
         *,
-        api_key: str | _FromEnvironment | None = FROM_ENVIRONMENT,
+        api_key: Key | _FromEnvironment | None = FROM_ENVIRONMENT,
         base_url: str | None = None,
         session: aiohttp.ClientSession | None = None,
         deadlines: Deadlines | None = None,
@@ -90,7 +107,7 @@ class AiProvider:
         self.deadlines = deadlines or Deadlines()
         self.controller = controller
         self.retry = retry or RetryPolicy()
-        self._api_key = api_key if isinstance(api_key, _FromEnvironment | None) else _usable_key(api_key, "api_key")
+        self._api_key = _usable_key(api_key, "api_key") if isinstance(api_key, str) else api_key
         self._base_url = None if base_url is None else _usable_address(base_url, "base_url")
         self._given_session = session
         self._rate_limits = RateLimits()
@@ -111,10 +128,19 @@ class AiProvider:
     @property
     def base_url(self) -> str:
         """Where requests go, without a slash at the end."""
-        variable = self.dialect.base_url_variable
-        if self._base_url is None and variable and (told := os.environ.get(variable)):
-            return _usable_address(told, variable)
-        return self._base_url or self.dialect.base_url
+        if self._base_url is not None:
+            return self._base_url
+        dialect = self.dialect
+        if dialect.base_url_variable and (told := os.environ.get(dialect.base_url_variable)):
+            return _usable_address(told, dialect.base_url_variable)
+        return self._home
+
+    @property
+    def _home(self) -> str:
+        """Where the service itself is, unless somebody named another address."""
+        dialect = self.dialect
+        implied = dialect.find_base_url and dialect.find_base_url(os.environ)
+        return _usable_address(implied, "what the environment implies") if implied else dialect.base_url
 
     @property
     def capabilities(self) -> Capabilities:
@@ -138,31 +164,76 @@ class AiProvider:
         """
         request = ChatRequest.of(prompt, **options)
 
-        def attempt(_scheduler: abc.SchedulerBase) -> Observable[StreamToken]:
-            reader = self.dialect.read_body(raw_events=raw_events)
-            return self._chunks(request, reader).pipe(lift(lambda: reader))
+        return self._tokens(lambda: self._written(request), raw_events=raw_events)
 
-        return on_loop(reactivex.defer(attempt).pipe(retry_before_content(self.retry)))
+    def resume(self, response_id: str, *, after: int, raw_events: bool = False) -> Observable[StreamToken]:
+        """Return the rest of a stream that broke: what came after the event of number `after`.
+
+        `error.partial.id` and `error.resume_after` are the two. Raises `ConfigurationError` if the API can't.
+        """
+        write = self._offered(self.dialect.resume_request, "can't go on with a stream that broke")
+        return self._tokens(lambda: write(response_id, after), raw_events=raw_events)
 
     def chunks(self, prompt: str | list[Message] | ChatRequest, **options: Json) -> Observable[bytes]:
         """Return the bytes of the answer's body as they come, for `decode` or a recording; otherwise as `stream`."""
         request = ChatRequest.of(prompt, **options)
-        return on_loop(reactivex.defer(lambda _: self._chunks(request, None)))
+        return on_loop(reactivex.defer(lambda _: self._chunks(self._written(request), None)))
 
-    async def check_health(self) -> Health:
-        """Ask the service for something cheap; say whether it answers, and what is wrong if it does not."""
+    async def count_tokens(self, prompt: str | list[Message] | ChatRequest, **options: Json) -> int:
+        """Ask the service how many input tokens a request is; the arguments are those of `stream`.
+
+        Raises `ConfigurationError` if the API can't say; `rxstream.count_text` counts here.
+        """
+        write = self._offered(self.dialect.count_request, "does not count tokens; rxstream.count_text counts here")
+        read = self._offered(self.dialect.read_count, "does not count tokens; rxstream.count_text counts here")
+        request = ChatRequest.of(prompt, **options)
+        with self._naming_itself():
+            self.dialect.check(request)
+            return read(await self._read(write(request)))
+
+    async def list_models(self) -> list[str]:
+        """Ask the service which models it offers, named as a request names them, in its own order.
+
+        Raises `ConfigurationError` if the API has no such list.
+        """
+        path = self._offered(self.dialect.models_path, "has no list of models")
+        read = self._offered(self.dialect.read_models, "has no list of models")
+        models: list[str] = []
+        with self._naming_itself():
+            for _ in range(MAX_PAGES):
+                page = read(await self._read(_get(path), self.dialect.models_base_url))
+                models += page.models
+                if page.next_path is None:
+                    return models
+                path = page.next_path
+            raise ProtocolError(f"the list of models has more than {MAX_PAGES} pages")
+
+    async def check_health(self, model: str | None = None) -> Health:
+        """Ask the service for something cheap; say whether it answers, and what is wrong if it does not.
+
+        With a `model`, also whether the service lists it, by that name or one that only adds a version or an
+        owner to it; where the API has no list, the model is not looked at.
+        """
         started = time.perf_counter()
         try:
-            request = HttpRequest(self.dialect.models_path or "", b"", {}, method="GET")
-            call = self._call(request)
-            with as_transport_errors(call.host, self.deadlines):
-                async with asyncio.timeout(self.deadlines.first_content):
-                    (await ask(self._session(), call, self.deadlines)).close()
+            async with asyncio.timeout(self.deadlines.first_content):  # outside: a TimeoutError is an OSError too
+                found = await self._look_for(model)
         except TimeoutError:
             return Health(False, "service", "no answer in time", time.perf_counter() - started)
         except StreamError as error:
             return Health(False, _problem(error), str(error), time.perf_counter() - started)
+        if not found:
+            return Health(False, "model", f"the service lists no model {model!r}", time.perf_counter() - started)
         return Health(True, seconds=time.perf_counter() - started)
+
+    async def _look_for(self, model: str | None) -> bool:
+        """Ask for something cheap; return whether the service has `model`, as far as it says."""
+        if model is not None and self.dialect.models_path is not None and self.dialect.read_models is not None:
+            return any(_is_model(model, listed) for listed in await self.list_models())
+        call = await self._call(_get(self.dialect.models_path or ""), self.dialect.models_base_url)
+        with as_transport_errors(call.host, self.deadlines):
+            (await ask(self._session(), call, self.deadlines)).close()
+        return True
 
     async def aclose(self) -> None:
         """Close the connections; streams that still run end in a `TransportError`."""
@@ -177,12 +248,50 @@ class AiProvider:
             else:
                 _abandon({loop: session})
 
-    def _chunks(self, request: ChatRequest, reader: BodyReader[Any] | None) -> Observable[bytes]:
-        call = self._call(self.dialect.build_request(request))
-        return http_chunks(call, self._session, deadlines=self.deadlines, progress=reader, controller=self.controller)
+    def _written(self, request: ChatRequest) -> HttpRequest:
+        self.dialect.check(request)
+        return self.dialect.build_request(request)
 
-    def _call(self, request: HttpRequest) -> HttpCall:
-        key = self._key()
+    def _offered(self, ability: T | None, refusal: str) -> T:
+        if ability is None:
+            raise ConfigurationError(f"the API {refusal}", provider=self.dialect.name)
+        return ability
+
+    @contextmanager
+    def _naming_itself(self) -> Generator[None]:
+        """Name the provider in what goes wrong outside of a stream."""
+        try:
+            yield
+        except StreamError as error:
+            error.provider = error.provider or self.dialect.name
+            raise
+
+    def _tokens(self, write: Callable[[], HttpRequest], *, raw_events: bool) -> Observable[StreamToken]:
+        """The tokens of the answer to the request that `write` gives, asked for anew by each subscription."""
+
+        def attempt(_scheduler: abc.SchedulerBase) -> Observable[StreamToken]:
+            reader = self.dialect.read_body(raw_events=raw_events)
+            return self._chunks(write(), reader).pipe(lift(lambda: reader))
+
+        return on_loop(reactivex.defer(attempt).pipe(retry_before_content(self.retry)))
+
+    def _chunks(self, request: HttpRequest, reader: BodyReader[Any] | None) -> Observable[bytes]:
+        return http_chunks(
+            lambda: self._call(request),
+            self._session,
+            deadlines=self.deadlines,
+            progress=reader,
+            controller=self.controller,
+        )
+
+    async def _read(self, request: HttpRequest, elsewhere: Callable[[str], str] | None = None) -> bytes:
+        """The body of a short answer."""
+        return await read_whole(self._session(), await self._call(request, elsewhere), self.deadlines)
+
+    async def _call(self, request: HttpRequest, elsewhere: Callable[[str], str] | None = None) -> HttpCall:
+        key = await self._key()
+        base_url = elsewhere(self.base_url) if elsewhere else self.base_url
+        url = _joined(base_url, request.path)
 
         def refuse(status: int, headers: Mapping[str, str], body: bytes) -> StreamError:
             error = self.dialect.read_error(status, headers, body)
@@ -196,30 +305,49 @@ class AiProvider:
         headers = {
             "accept-encoding": "identity",  # a compressed stream comes in lumps
             "user-agent": f"rxstream/{version('rxstream')}",
+            **self.dialect.headers,
             **request.headers,
         }
         return HttpCall(
             method=request.method,
-            url=self.base_url + request.path,
+            url=url,
             headers=headers,
-            credentials=self.dialect.authorize(key) if key else {},
+            credentials=await self._credentials(key, ToSign(request.method, url, request.headers, request.body)),
             body=request.body,
             refuse=refuse,
             heed=heed,
         )
 
-    def _key(self) -> str | None:
-        if not isinstance(self._api_key, _FromEnvironment):
-            return self._api_key
+    async def _credentials(self, key: str | None, request: ToSign) -> Mapping[str, str]:
+        if key:
+            return self.dialect.authorize(key)
+        if self.dialect.sign is not None and self._api_key is not None:
+            return await asyncio.to_thread(self.dialect.sign, request)
+        return {}
+
+    async def _key(self) -> str | None:
+        given = self._api_key
+        if given is None or isinstance(given, str):
+            return given
+        if not isinstance(given, _FromEnvironment):
+            return _usable_key(await self._asked_for(given), "what the function for the key gave")
         variable = self.dialect.key_variable
         key = os.environ.get(variable) if variable else None
         if key:
             return _usable_key(key, str(variable))
-        if variable and self.base_url == self.dialect.base_url:
+        if variable and self.dialect.sign is None and self.base_url == self._home:
             raise AuthenticationError(
                 f"no key: set the environment variable {variable}, or pass api_key=", provider=self.dialect.name
             )
         return None
+
+    async def _asked_for(self, give: Callable[[], str] | Callable[[], Awaitable[str]]) -> str:
+        try:
+            return cast(str, await give() if inspect.iscoroutinefunction(give) else await asyncio.to_thread(give))
+        except Exception as error:
+            raise AuthenticationError(
+                f"the function for the key raised {type(error).__name__}", provider=self.dialect.name
+            ) from error
 
     def _key_source(self) -> str:
         """Where the key comes from, never the key."""
@@ -254,6 +382,22 @@ def _usable_address(url: str, where: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{where} must begin with http:// or https://")
     return url.rstrip("/")
+
+
+def _joined(base_url: str, path: str) -> str:
+    """`path` on `base_url`; a query of the latter, such as Azure's `api-version`, goes into each request."""
+    base_url, _, query = base_url.partition("?")
+    return f"{base_url.rstrip('/')}{path}{'?&'['?' in path] if query else ''}{query}"
+
+
+def _get(path: str) -> HttpRequest:
+    return HttpRequest(path, b"", {}, method="GET")
+
+
+def _is_model(name: str, listed: str) -> bool:
+    """Whether a listed model is the one that is meant: `gpt-5` is also `gpt-5-2025-08-07` and `openai/gpt-5`."""
+    listed = listed if "/" in name else listed.rpartition("/")[2]
+    return listed.startswith(name) and VERSION_OF_MODEL.fullmatch(listed, len(name)) is not None
 
 
 def _problem(error: StreamError) -> Problem:

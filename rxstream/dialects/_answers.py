@@ -16,8 +16,8 @@ from typing import cast
 
 from msgspec import Struct
 
-from rxstream.dialect import RateLimits
-from rxstream.dialects._values import as_count, as_list, within
+from rxstream.dialect import ModelPage, RateLimits
+from rxstream.dialects._values import as_count, as_list, as_objects, as_text, within
 from rxstream.errors import ProtocolError, ProviderError, provider_error
 from rxstream.framing.tolerant_json import read_json
 from rxstream.surrogates import mend_value
@@ -198,6 +198,31 @@ def _http_date(text: str) -> datetime | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else None
+
+
+def read_models(body: bytes) -> ModelPage:
+    """Return the models of a list as services write it: objects with an id or a name, bare or as a member.
+
+    Raises `ProtocolError` if the body is no such list.
+    """
+    return ModelPage(listed_models(read_answer(body)))
+
+
+def listed_models(answer: Json) -> list[str]:
+    """Return the names of the models in `answer`; raises `ProtocolError` if it is no list of any."""
+    for place in (answer, within(answer, "data"), within(answer, "models")):
+        if isinstance(place, list):
+            rows = as_objects(cast(Json, place))
+            return [name for row in rows if (name := as_text(row.get("id")) or as_text(row.get("name")))]
+    raise ProtocolError("the answer is no list of models")
+
+
+def read_number(body: bytes, name: str) -> int:
+    """Return the count that the member `name` of an answer is; raises `ProtocolError` if there is none."""
+    count = as_count(within(read_answer(body), name))
+    if count is None:
+        raise ProtocolError(f"the answer has no count {name!r}")
+    return count
 
 
 def read_limits(headers: Mapping[str, str]) -> RateLimits:

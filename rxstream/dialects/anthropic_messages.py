@@ -27,21 +27,27 @@ Facts: anthropics/anthropic-sdk-python `src/anthropic/types/raw_*`, `types/beta/
 `types/*_param.py`; vercel/ai `packages/anthropic/src/__fixtures__`.
 """
 
-from base64 import b64encode
 from collections.abc import Mapping
 from itertools import groupby
-from typing import assert_never, cast
+from typing import assert_never
+from urllib.parse import quote
 
-import msgspec
 from msgspec import Struct
 
-from rxstream.dialect import Capabilities, Decoder, Dialect, HttpRequest
-from rxstream.dialects._answers import read_anthropic_limits, read_body, read_refusal
+from rxstream.dialect import Capabilities, Decoder, Dialect, HttpRequest, ModelPage
+from rxstream.dialects._answers import (
+    listed_models,
+    read_answer,
+    read_anthropic_limits,
+    read_body,
+    read_number,
+    read_refusal,
+)
+from rxstream.dialects._requests import RequestWriter, base64_text, stated
 from rxstream.dialects._tool_calls import ToolCalls
 from rxstream.dialects._values import as_count, as_text, is_shallow, within
 from rxstream.errors import (
     AuthenticationError,
-    ConfigurationError,
     InvalidRequestError,
     NotFoundError,
     OverloadedError,
@@ -81,11 +87,14 @@ from rxstream.tokens import (
     StreamToken,
     TextDelta,
     UsageReport,
-    read_arguments,
 )
 
 NAME = "anthropic.messages"
+_write = RequestWriter(NAME)
+COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
+"""What of a request the counting of its tokens takes (anthropic-sdk-python `message_count_tokens_params.py`)."""
 VERSION = "2023-06-01"
+_HEADERS = {"content-type": "application/json", "accept": "text/event-stream"}
 
 DEFAULT_MAX_TOKENS = 4_096
 """Asked for where the request sets no limit, since the API wants one: the most that every model takes."""
@@ -405,6 +414,17 @@ def build_request(request: ChatRequest) -> HttpRequest:
 
     Raises `ConfigurationError` for what the API can't be asked.
     """
+    body = _body(request)
+    return HttpRequest("/v1/messages", _write.json(body | request.extra), _HEADERS)
+
+
+def count_request(request: ChatRequest) -> HttpRequest:
+    """Write down the question how many tokens `request` is: what of it is input, and nothing else."""
+    body = {name: value for name, value in _body(request).items() if name in COUNTED}
+    return HttpRequest("/v1/messages/count_tokens", _write.json(body), _HEADERS | {"accept": "application/json"})
+
+
+def _body(request: ChatRequest) -> dict[str, Json]:
     _refuse_what_is_lacking(request)
     body: dict[str, Json] = {
         "model": request.model,
@@ -423,10 +443,14 @@ def build_request(request: ChatRequest) -> HttpRequest:
         "top_p": request.top_p,
         "top_k": request.top_k,
     }
-    body |= {name: value for name, value in options.items() if value is not None and value != []}
-    body |= request.extra
-    headers = {"content-type": "application/json", "accept": "text/event-stream", "anthropic-version": VERSION}
-    return HttpRequest("/v1/messages", _written(body), headers)
+    return body | stated(options)
+
+
+def read_models(body: bytes) -> ModelPage:
+    """Read a page of the list of models."""
+    answer = read_answer(body)
+    last = as_text(within(answer, "last_id")) if within(answer, "has_more") is True else None
+    return ModelPage(listed_models(answer), last and f"/v1/models?limit=1000&after_id={quote(last, safe='')}")
 
 
 def _refuse_what_is_lacking(request: ChatRequest) -> None:
@@ -438,13 +462,7 @@ def _refuse_what_is_lacking(request: ChatRequest) -> None:
         "frequency_penalty": request.frequency_penalty is not None,
         'response_format="json"': request.response_format == "json",
     }
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise _unable(f"the API has no {option}; if this server takes one, put it into extra")
-
-
-def _unable(message: str) -> ConfigurationError:
-    return ConfigurationError(message, provider=NAME)
+    _write.refuse_lacking(asked)
 
 
 def _default_max_tokens(request: ChatRequest) -> int:
@@ -461,7 +479,7 @@ def _system(messages: list[Message]) -> Json:
     parts = [part for message in messages if _is_system(message) for part in message.parts]
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     if len(texts) < len(parts):
-        raise _unable("a system message holds text only")
+        raise _write.unable("a system message holds text only")
     if len(texts) > 1:
         return [{"type": "text", "text": text} for text in texts]
     return texts[0] if texts else None
@@ -484,7 +502,7 @@ def _turns(messages: list[Message]) -> list[Json]:
 
 def _content(message: Message) -> Json:
     if message.name is not None:
-        raise _unable("messages have no name; write who speaks into the text")
+        raise _write.unable("messages have no name; write who speaks into the text")
     return message.content if isinstance(message.content, str) else _blocks(message)
 
 
@@ -506,7 +524,7 @@ def _block(part: Part) -> Json:
         case ReasoningPart():
             return None
         case ToolCallPart():
-            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part)}
+            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _write.arguments(part)}
         case ToolResultPart():
             result = {"type": "tool_result", "tool_use_id": part.id, "content": part.content}
             return {**result, "is_error": True} if part.is_error else result
@@ -517,17 +535,7 @@ def _block(part: Part) -> Json:
 def _image_source(image: ImagePart) -> Json:
     if image.data is None:
         return {"type": "url", "url": image.url}
-    return {"type": "base64", "media_type": image.media_type, "data": b64encode(image.data).decode()}
-
-
-def _input(call: ToolCallPart) -> dict[str, Json]:
-    try:
-        arguments = read_arguments(call.arguments)
-    except (ValueError, RecursionError) as error:
-        raise _unable(f"the arguments of the earlier call of {call.name} are not JSON") from error
-    if not isinstance(arguments, dict):
-        raise _unable(f"the arguments of the earlier call of {call.name} are no JSON object")
-    return cast(dict[str, Json], arguments)
+    return {"type": "base64", "media_type": image.media_type, "data": base64_text(image.data)}
 
 
 def _tool(tool: Tool) -> Json:
@@ -574,13 +582,6 @@ def _output_config(request: ChatRequest) -> Json:
     return config or None
 
 
-def _written(body: dict[str, Json]) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _unable(f"the request can't be written as JSON ({type(error).__name__})") from error
-
-
 def authorize(key: str) -> dict[str, str]:
     """Return the header that carries a key."""
     return {"x-api-key": key}
@@ -592,12 +593,18 @@ ANTHROPIC_MESSAGES = Dialect[SseEvent](
     base_url_variable="ANTHROPIC_BASE_URL",
     key_variable="ANTHROPIC_API_KEY",
     build_request=build_request,
+    headers={"anthropic-version": VERSION},
     authorize=authorize,
     parser=lambda: SseParser(lenient="whole", keep_unknown=True),
     decoder=MessagesDecoder,
     read_error=read_error,
     read_limits=read_anthropic_limits,
     request_id_headers=("request-id", "x-request-id"),
-    models_path="/v1/models",
-    capabilities=Capabilities(images=True, tools=True, parallel_tools=True, reasoning=True, structured_output=True),
+    models_path="/v1/models?limit=1000",
+    read_models=read_models,
+    count_request=count_request,
+    read_count=lambda body: read_number(body, "input_tokens"),
+    capabilities=Capabilities(
+        images=True, tools=True, parallel_tools=True, reasoning=True, structured_output=True, token_counting=True
+    ),
 )

@@ -38,20 +38,18 @@ Facts: openai/openai-python `src/openai/types/chat/chat_completion_chunk.py`; ve
 
 import math
 import re
-from base64 import b64encode
 from collections.abc import Hashable, Mapping
 from typing import cast
 
-import msgspec
 from msgspec import Struct
 
 from rxstream.dialect import Capabilities, Decoder, Dialect, HttpRequest
-from rxstream.dialects._answers import read_answer, read_body, read_complaint, read_limits, read_refusal
+from rxstream.dialects._answers import read_answer, read_body, read_complaint, read_limits, read_models, read_refusal
+from rxstream.dialects._requests import RequestWriter, data_url, stated
 from rxstream.dialects._tool_calls import ToolCalls, real
 from rxstream.dialects._values import as_count, as_list, as_objects, as_text, is_shallow, within
 from rxstream.errors import (
     AuthenticationError,
-    ConfigurationError,
     ContentBlockedError,
     InvalidRequestError,
     NotFoundError,
@@ -97,6 +95,7 @@ from rxstream.tokens import (
 )
 
 NAME = "openai.chat"
+_write = RequestWriter(NAME)
 REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
 
 FINISH_REASONS = {
@@ -585,10 +584,9 @@ def build_request(request: ChatRequest) -> HttpRequest:
         "top_logprobs": request.logprobs or None,
         "reasoning_effort": request.reasoning and request.reasoning.effort,
     }
-    body |= {name: value for name, value in options.items() if value is not None and value != []}
-    body |= request.extra
+    body |= stated(options) | request.extra
     return HttpRequest(
-        "/chat/completions", _written(body), {"content-type": "application/json", "accept": "text/event-stream"}
+        "/chat/completions", _write.json(body), {"content-type": "application/json", "accept": "text/event-stream"}
     )
 
 
@@ -597,13 +595,7 @@ def _refuse_what_is_lacking(request: ChatRequest) -> None:
         "top_k": request.top_k is not None,
         "reasoning.budget_tokens": request.reasoning is not None and request.reasoning.budget_tokens is not None,
     }
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise _unable(f"the API has no {option}; if this server takes one, put it into extra")
-
-
-def _unable(message: str) -> ConfigurationError:
-    return ConfigurationError(message, provider=NAME)
+    _write.refuse_lacking(asked)
 
 
 def _messages(message: Message) -> list[Json]:
@@ -613,9 +605,9 @@ def _messages(message: Message) -> list[Json]:
     others = [part for part in message.parts if isinstance(part, TextPart | ImagePart)]
     has_thought = any(isinstance(part, ReasoningPart) for part in message.parts)
     if message.role == "tool" and (others or calls or not results):
-        raise _unable("a tool message holds tool results only; make it with Message.tool_result(id, content)")
+        raise _write.unable("a tool message holds tool results only; make it with Message.tool_result(id, content)")
     if calls and message.role != "assistant":
-        raise _unable(f"a {message.role} message can't hold tool calls; only the assistant makes them")
+        raise _write.unable(f"a {message.role} message can't hold tool calls; only the assistant makes them")
     written: list[Json] = [_result(result) for result in results]
     if others or calls or has_thought or not results:
         named = {} if message.name is None else {"name": message.name}
@@ -634,7 +626,7 @@ def _said(role: str, parts: list[TextPart | ImagePart], calls: list[ToolCallPart
     content: Json
     if len(texts) < len(parts):
         if role != "user":
-            raise _unable(f"a {role} message can't hold images; only the user shows them")
+            raise _write.unable(f"a {role} message can't hold images; only the user shows them")
         content = [_part(part) for part in parts]
     elif role == "user" and len(texts) > 1:
         content = [_part(part) for part in parts]
@@ -648,12 +640,8 @@ def _said(role: str, parts: list[TextPart | ImagePart], calls: list[ToolCallPart
 def _part(part: TextPart | ImagePart) -> Json:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
-    address: dict[str, Json] = {"url": part.url if part.data is None else _data_url(part.media_type, part.data)}
+    address: dict[str, Json] = {"url": part.url if part.data is None else data_url(part.media_type, part.data)}
     return {"type": "image_url", "image_url": address if part.detail is None else {**address, "detail": part.detail}}
-
-
-def _data_url(media_type: str | None, data: bytes) -> str:
-    return f"data:{media_type};base64,{b64encode(data).decode()}"
 
 
 def _call(call: ToolCallPart) -> Json:
@@ -682,13 +670,6 @@ def _response_format(wanted: str | JsonSchema | None) -> Json:
             return wanted and {"type": wanted}
 
 
-def _written(body: dict[str, Json]) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _unable(f"the request can't be written as JSON ({type(error).__name__})") from error
-
-
 def authorize(key: str) -> dict[str, str]:
     """Return the header that carries a key."""
     return {"authorization": f"Bearer {key}"}
@@ -707,6 +688,7 @@ OPENAI_CHAT = Dialect[SseEvent](
     read_limits=read_limits,
     request_id_headers=REQUEST_ID_HEADERS,
     models_path="/models",
+    read_models=read_models,
     capabilities=Capabilities(
         images=True,
         tools=True,

@@ -40,6 +40,12 @@ class Deadlines(Struct, frozen=True, kw_only=True):
         """Return the error for a connection that took too long."""
         return ConnectTimeoutError(f"no connection within {self.connect:g} s" if self.connect else "no connection")
 
+    def answer_error(self) -> DeadlineError:
+        """Return the error for an answer, read as one, that took too long."""
+        return FirstContentTimeoutError(
+            f"no answer within {self.first_content:g} s" if self.first_content else "no answer"
+        )
+
 
 class Watchdog:
     """One coarse timer for one stream: progress moves a number, and only the timer looks at it.

@@ -25,6 +25,8 @@ from rxstream.sources.pump import Pump, pumped
 
 MAX_REFUSAL = 65_536
 """Bytes of a refusal's body that are read; more is no error message."""
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer that is read as one; the longest list of models seen is under one MiB."""
 LINGER = 0.25
 """Seconds to wait, after the API's end mark, for the end of the body, which frees the connection for reuse."""
 MAX_REDIRECTS = 5
@@ -79,14 +81,14 @@ class HttpCall:
 
 
 def http_chunks(
-    call: HttpCall,
+    prepare: Callable[[], Awaitable[HttpCall]],
     session: Callable[[], aiohttp.ClientSession],
     *,
     deadlines: Deadlines,
     progress: Progress | None,
     controller: StreamBackpressureController | None = None,
 ) -> Observable[bytes]:
-    """Return the body of the answer to `call`, chunk by chunk.
+    """Return the body of the answer to the call that `prepare` makes, chunk by chunk.
 
     `session` is asked for on the loop of the subscription. `progress` is read after
     each chunk: it says what counts for the deadlines, and when the answer is whole.
@@ -97,6 +99,7 @@ def http_chunks(
         watchdog = Watchdog(pump.loop, deadlines, pump.fail)
         pump.on_pause, pump.on_resume = watchdog.pause, watchdog.resume
         try:
+            call = await prepare()
             with as_transport_errors(call.host, deadlines):
                 response = await ask(session(), call, deadlines)
                 await read_response(pump, response, call.refuse, watchdog, progress)
@@ -160,6 +163,32 @@ async def ask(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlin
         response.close()
         call = call.redirected(location)
     raise ProtocolError(f"{call.host} redirects more than {MAX_REDIRECTS} times")
+
+
+async def read_whole(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines) -> bytes:
+    """Return the body of the answer to `call`, within the deadline for the first content.
+
+    Raises `FirstContentTimeoutError` after that, `ProtocolError` for more than `MAX_ANSWER` bytes.
+    """
+    try:
+        async with asyncio.timeout(deadlines.first_content):  # outside: a TimeoutError is an OSError too
+            with as_transport_errors(call.host, deadlines):
+                response = await ask(session, call, deadlines)
+                try:
+                    return await _read_all(response.content)
+                finally:
+                    response.close()  # does nothing where the body was read to its end
+    except TimeoutError as error:
+        raise deadlines.answer_error() from error
+
+
+async def _read_all(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    while chunk := await content.read(LARGEST_READ):
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise ProtocolError(f"the answer is larger than {MAX_ANSWER} bytes")
+    return bytes(body)
 
 
 async def check_status(response: aiohttp.ClientResponse, refuse: Refuse) -> None:

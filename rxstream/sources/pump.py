@@ -35,9 +35,11 @@ class Pump(Generic[T]):
         controller: StreamBackpressureController | None,
     ) -> None:
         self.loop = loop_for(scheduler)
+        gate = gate_of(scheduler)
+        if controller is None and gate is not None:
+            controller = gate.find_controller()
         self._share = None if controller is None else controller.stream()
         self._sizes = AdaptiveReadSize()
-        gate = gate_of(scheduler)
         if gate is not None:
             gate.honour(self._share)
         self._gates = [gate for gate in (gate, self._share and self._share.gate) if gate is not None]
@@ -187,9 +189,9 @@ def pumped(
 ) -> Observable[T]:
     """Return the cold Observable of what `read` pushes; each subscription runs it anew on its loop.
 
-    With a `controller` each has a share of it: what is queued downstream counts
-    there, and its gate is waited for too. `on_stop` closes what is open before
-    `read` has begun; a dispose may come that early.
+    With a `controller`, or one that a stage downstream offers, each has a share of it:
+    what is queued downstream counts there, and its gate is waited for too. `on_stop`
+    closes what is open before `read` has begun; a dispose may come that early.
     """
 
     def subscribe(observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:

@@ -714,11 +714,8 @@ def test_the_smallest_request() -> None:
     request = build_request(ChatRequest.of("Hello", model="claude"))
 
     assert (request.method, request.path) == ("POST", "/v1/messages")
-    assert request.headers == {
-        "content-type": "application/json",
-        "accept": "text/event-stream",
-        "anthropic-version": "2023-06-01",
-    }
+    assert request.headers == {"content-type": "application/json", "accept": "text/event-stream"}
+    assert ANTHROPIC_MESSAGES.headers == {"anthropic-version": "2023-06-01"}
     assert json.loads(request.body) == {
         "model": "claude",
         "max_tokens": 4096,
@@ -968,6 +965,9 @@ def test_a_tool_result_may_stand_in_a_turn_of_the_user() -> None:
 
 def test_how_the_service_is_reached() -> None:
     assert ANTHROPIC_MESSAGES.authorize("sk-1") == {"x-api-key": "sk-1"}
-    assert (ANTHROPIC_MESSAGES.base_url, ANTHROPIC_MESSAGES.models_path) == ("https://api.anthropic.com", "/v1/models")
+    assert (ANTHROPIC_MESSAGES.base_url, ANTHROPIC_MESSAGES.models_path) == (
+        "https://api.anthropic.com",
+        "/v1/models?limit=1000",
+    )
     assert ANTHROPIC_MESSAGES.base_url_variable == "ANTHROPIC_BASE_URL"
     assert ANTHROPIC_MESSAGES.key_variable == "ANTHROPIC_API_KEY"
