@@ -77,10 +77,12 @@ class ToolCallPart(Struct, frozen=True, tag=True):
 class ToolResultPart(Struct, frozen=True, tag=True):
     """What running a call gave."""
 
-    id: str
-    """The id of the call."""
+    id: str | None
+    """The id of the call; `None` where the service gave it none."""
     content: str
     is_error: bool = False
+    name: str | None = None
+    """The name of the tool, for services that match results by it."""
 
 
 Part: TypeAlias = TextPart | ImagePart | ReasoningPart | ToolCallPart | ToolResultPart
@@ -96,9 +98,13 @@ class Message(Struct, frozen=True):
     """Who speaks, where several share a role."""
 
     @classmethod
-    def tool_result(cls, id: str, content: str, *, is_error: bool = False) -> "Message":
-        """Return the answer to the tool call `id`."""
-        return cls("tool", [ToolResultPart(id, content, is_error)])
+    def tool_result(cls, id: str | None, content: str, *, is_error: bool = False, name: str | None = None) -> "Message":
+        """Return the answer to the tool call `id`, of the tool `name`.
+
+        With both from the call that is answered, it is right for every service: some know calls by their
+        id, some by the name of the tool and the order of the calls.
+        """
+        return cls("tool", [ToolResultPart(id, content, is_error, name)])
 
     @property
     def parts(self) -> list[Part]:

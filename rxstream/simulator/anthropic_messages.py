@@ -77,7 +77,7 @@ class _Thinking(Struct):
 class _Body(Struct):
     model: str
     messages: list[_Message]
-    max_tokens: int
+    max_tokens: int | None = None
     stream: bool | None = None
     system: Content = None
     stop_sequences: list[str] | None = None
@@ -85,12 +85,19 @@ class _Body(Struct):
     thinking: _Thinking | None = None
 
 
+def counts(asked: Asked) -> bool:
+    """Return whether a request only asks how many tokens it is."""
+    return asked.path.endswith("/v1/messages/count_tokens")
+
+
 def read(asked: Asked) -> Turn:
     """Read a request."""
     if "anthropic-version" not in asked.headers:
         raise Refusal(400, "anthropic-version: header is required")
     body = read_json(asked.body, _Body)
-    if body.max_tokens < 1:
+    if body.max_tokens is None and not counts(asked):
+        raise Refusal(400, "max_tokens: Field required")
+    if body.max_tokens is not None and body.max_tokens < 1:
         raise Refusal(400, "max_tokens: must be greater than or equal to 1")
     said = [text_of(body.system), *(text_of(message.content) for message in body.messages)]
     prompts = [text for message in body.messages if message.role == "user" and (text := text_of(message.content))]
@@ -341,9 +348,11 @@ PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 API = Api(
     name="anthropic.messages",
-    paths=("POST /v1/messages", "GET /v1/models"),
+    paths=("POST /v1/messages", "POST /v1/messages/count_tokens", "GET /v1/models"),
     base_path="",
     answers=lambda asked: asked.path.endswith("/v1/messages"),
+    counts=counts,
+    count=lambda turn: to_json({"input_tokens": turn.input_tokens}),
     lists_models=lambda asked: asked.path.endswith("/models") and "anthropic-version" in asked.headers,
     key_of=key_of,
     read=read,

@@ -89,6 +89,10 @@ class Api:
     """What keeps a connection alive."""
     garbage: bytes
     """An event that nobody can read."""
+    counts: Callable[[Asked], bool] = lambda _: False
+    """Whether a POST only asks how many tokens a request is; it is not among `answers`."""
+    count: Callable[[Turn], bytes] = lambda turn: to_json(turn.input_tokens)
+    """Write that number down."""
     content_type: str = "text/event-stream; charset=utf-8"
     """Of a stream."""
     has_choices: bool = False

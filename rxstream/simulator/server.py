@@ -316,6 +316,9 @@ class Simulator:
                 headers = {**api.headers(turn), "content-type": "application/json"}
                 return plain_reply(Said(200, headers, api.models(list(models.MODELS), turn)), keep_alive=keep_alive)
             turn = msgspec.structs.replace(api.read(asked), number=turn.number, at=turn.at, seed=turn.seed)
+            if api.counts(asked):
+                headers = {**api.headers(turn), "content-type": "application/json"}
+                return plain_reply(Said(200, headers, api.count(turn)), keep_alive=keep_alive)
             received.script = script = self._due(self._script_for(asked, turn))
         except Refusal as refusal:
             return plain_reply(api.refuse(refusal, turn), keep_alive=keep_alive)
@@ -393,7 +396,9 @@ class Simulator:
 
 
 def _is_for(asked: Asked, api: Api) -> bool:
-    return api.lists_models(asked) if asked.method == "GET" else asked.method == "POST" and api.answers(asked)
+    if asked.method == "GET":
+        return api.lists_models(asked)
+    return asked.method == "POST" and (api.answers(asked) or api.counts(asked))
 
 
 def _nobody(asked: Asked) -> Said:
