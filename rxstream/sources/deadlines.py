@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -47,6 +48,25 @@ class Deadlines(Struct, frozen=True, kw_only=True):
         )
 
 
+class Progress(Protocol):
+    """What reads the body and knows what it means."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the API's end mark was read."""
+        ...
+
+    @property
+    def tokens_made(self) -> int:
+        """Rises with each real step of the answer."""
+        ...
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the answer itself has begun."""
+        ...
+
+
 class Watchdog:
     """One coarse timer for one stream: progress moves a number, and only the timer looks at it.
 
@@ -72,6 +92,18 @@ class Watchdog:
             if not self._has_content:
                 self._has_content = True
                 self._arm()  # the idle deadline is often the shorter one
+
+    @staticmethod
+    def seen(progress: Progress | None) -> int:
+        """Return where `progress` is, before a chunk."""
+        return 0 if progress is None else progress.tokens_made
+
+    def note(self, progress: Progress | None, seen: int) -> None:
+        """Take note of what a chunk brought since `progress` was `seen`; where nobody tells, every chunk counts."""
+        if progress is None:
+            self.progress(self._loop.time(), has_content=True)
+        elif progress.tokens_made != seen:
+            self.progress(self._loop.time(), has_content=progress.has_content)
 
     def pause(self) -> None:
         """Stop the clocks of silence: the stream waits for its own consumer."""

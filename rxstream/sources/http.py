@@ -12,16 +12,18 @@ import io
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from reactivex import Observable
+from yarl import URL
 
 from rxstream.errors import ConfigurationError, ProtocolError, StreamError, TransportError
 from rxstream.flow import LARGEST_READ, StreamBackpressureController
-from rxstream.sources.deadlines import Deadlines, Watchdog
+from rxstream.sources.deadlines import Deadlines, Progress, Watchdog
 from rxstream.sources.pump import Pump, pumped
+from rxstream.sources.push import short_way
 
 MAX_REFUSAL = 65_536
 """Bytes of a refusal's body that are read; more is no error message."""
@@ -33,25 +35,6 @@ MAX_REDIRECTS = 5
 
 Refuse = Callable[[int, Mapping[str, str], bytes], StreamError]
 """Makes an error of a refusal: HTTP status, headers with lower-case names, body."""
-
-
-class Progress(Protocol):
-    """What reads the body and knows what it means."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether the API's end mark was read."""
-        ...
-
-    @property
-    def tokens_made(self) -> int:
-        """Rises with each real step of the answer."""
-        ...
-
-    @property
-    def has_content(self) -> bool:
-        """Whether the answer itself has begun."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +84,7 @@ def http_chunks(
         try:
             call = await prepare()
             with as_transport_errors(call.host, deadlines):
-                response = await ask(session(), call, deadlines)
+                response = await ask(session(), call, deadlines, largest_read=pump.largest_read)
                 await read_response(pump, response, call.refuse, watchdog, progress)
         finally:
             watchdog.stop()
@@ -123,8 +106,9 @@ async def read_response(
         with noticing_loss(response, pump.hurry):
             chunk = await content.read(pump.read_size)
             await _refuse_what_is_no_stream(response, chunk, refuse)
-            while chunk and await push_chunk(pump, chunk, watchdog, progress):
-                chunk = await content.read(pump.read_size)
+            with short_way(content, pump, watchdog, progress) as read:
+                while chunk and await push_chunk(pump, chunk, watchdog, progress):
+                    chunk = await read()
         if progress is not None and progress.ended:
             await _read_to_end(content)
     except aiohttp.ClientPayloadError:
@@ -137,24 +121,22 @@ async def read_response(
 
 async def push_chunk(pump: Pump[bytes], chunk: bytes, watchdog: Watchdog, progress: Progress | None) -> bool:
     """Push `chunk`, take note of the progress it made, and return whether more is wanted."""
-    if progress is None:
-        is_wanted = await pump.push(chunk)
-        watchdog.progress(pump.loop.time(), has_content=True)
-        return is_wanted
-    seen = progress.tokens_made
+    seen = watchdog.seen(progress)
     await pump.give(chunk)
-    if progress.tokens_made != seen:
-        watchdog.progress(pump.loop.time(), has_content=progress.has_content)
-    return not progress.ended and await pump.is_wanted()  # a healthy end needs no demand
+    watchdog.note(progress, seen)
+    return not (progress is not None and progress.ended) and await pump.is_wanted()  # a healthy end needs no demand
 
 
-async def ask(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines) -> aiohttp.ClientResponse:
+async def ask(
+    session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines, *, largest_read: int = LARGEST_READ
+) -> aiohttp.ClientResponse:
     """Send `call`, follow redirects that keep method and body, and return the answer, open, if it is a good one.
 
-    Raises the error that `call.refuse` makes of a refusal.
+    No more than `largest_read` bytes of it will be wanted at once. Raises the error that
+    `call.refuse` makes of a refusal.
     """
     for _ in range(MAX_REDIRECTS + 1):
-        response = await _send(session, call, deadlines)
+        response = await _send(session, call, deadlines, largest_read)
         call.heed(lower_case(response.headers))
         location = response.headers.get("location")
         if response.status not in {307, 308} or location is None:
@@ -209,7 +191,9 @@ async def check_status(response: aiohttp.ClientResponse, refuse: Refuse) -> None
         response.close()
 
 
-async def _send(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines) -> aiohttp.ClientResponse:
+async def _send(
+    session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadlines, largest_read: int
+) -> aiohttp.ClientResponse:
     """Send the call; again, at once, while only a pooled connection had gone stale."""
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect)
     while True:
@@ -217,12 +201,12 @@ async def _send(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadl
         try:
             return await session.request(
                 call.method,
-                call.url,
+                _as_it_is(call.url),
                 data=io.BytesIO(call.body) if call.body else None,  # raw bytes of a size make aiohttp complain
                 headers={**call.headers, **call.credentials},
                 allow_redirects=False,
                 timeout=timeout,
-                read_bufsize=LARGEST_READ,  # aiohttp holds twice that, and what the system gave in one go
+                read_bufsize=largest_read,  # aiohttp holds twice that, and what the system gave in one go
                 trace_request_ctx=connection,
             )
         except aiohttp.ClientConnectorError:
@@ -230,6 +214,15 @@ async def _send(session: aiohttp.ClientSession, call: HttpCall, deadlines: Deadl
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not connection.was_pooled:
                 raise
+
+
+def _as_it_is(url: str) -> URL | str:
+    """Return `url` so that what is escaped in it stays escaped: a signature holds for the bytes that go out."""
+    is_plain = "%" in url and url.isascii() and url.isprintable() and " " not in url
+    try:
+        return URL(url, encoded=True) if is_plain else url
+    except ValueError:
+        return url  # not an address: aiohttp says so in its own words
 
 
 async def _refuse_what_is_no_stream(response: aiohttp.ClientResponse, first: bytes, refuse: Refuse) -> None:

@@ -36,10 +36,9 @@ class Pump(Generic[T]):
     ) -> None:
         self.loop = loop_for(scheduler)
         gate = gate_of(scheduler)
-        if controller is None and gate is not None:
-            controller = gate.find_controller()
-        self._share = None if controller is None else controller.stream()
-        self._sizes = AdaptiveReadSize()
+        chosen = gate.find_offered() if controller is None and gate is not None else controller
+        self._share = chosen.stream() if isinstance(chosen, StreamBackpressureController) else None
+        self._sizes = chosen if isinstance(chosen, AdaptiveReadSize) else AdaptiveReadSize()
         if gate is not None:
             gate.honour(self._share)
         self._gates = [gate for gate in (gate, self._share and self._share.gate) if gate is not None]
@@ -74,6 +73,11 @@ class Pump(Generic[T]):
 
         Raises `SubscriberError` if the observer raises.
         """
+        self.give_now(item)
+        await self.breathe()
+
+    def give_now(self, item: T) -> None:
+        """Give `item` to the observer and nothing else; raises as `give`."""
         started = self.loop.time()
         try:
             self._observer.on_next(item)
@@ -83,9 +87,22 @@ class Pump(Generic[T]):
         if isinstance(item, bytes):
             self._note_read(len(item), took)
         self._worked += took
-        if self._worked > BREATH:
+
+    async def breathe(self) -> None:
+        """Let other tasks of the loop have their turn, if it is time."""
+        if self.is_tired:
             self._worked = 0.0
             await asyncio.sleep(0)
+
+    @property
+    def is_tired(self) -> bool:
+        """Whether others of the loop should have their turn."""
+        return self._worked > BREATH
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the consumer wants more right now."""
+        return not self._is_over and not self._downstream.is_stopped and all(gate.is_open for gate in self._gates)
 
     async def is_wanted(self) -> bool:
         """Wait until the consumer wants more; return False if it never will."""
@@ -98,6 +115,11 @@ class Pump(Generic[T]):
     def read_size(self) -> int:
         """Bytes to ask for in the next read, if it is bytes that are read."""
         return self._sizes.size if self._share is None else self._share.read_size
+
+    @property
+    def largest_read(self) -> int:
+        """Bytes that `read_size` will not go beyond."""
+        return self._sizes.maximum if self._share is None else self._share.largest_read
 
     def _note_read(self, size: int, seconds: float) -> None:
         if self._share is None:

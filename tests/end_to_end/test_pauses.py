@@ -188,12 +188,10 @@ def test_a_whole_answer_is_not_hurried_by_the_end_of_its_connection() -> None:
             await soon(lambda: heard.items == ["a"])
             await turns(5)  # now the source waits for more
             gate.close("test")
-            lines.put_nowait(b"text b\n")
-            await soon(lambda: heard.items == ["a", "b"])
-            for chunk in (b"text c\n", b"end\n", b""):
+            for chunk in (b"text b\n", b"text c\n", b"end\n", b""):
                 lines.put_nowait(chunk)
             await turns(200)
-            assert heard.items == ["a", "b"]
+            assert heard.items == ["a"]
 
             gate.open("test")
             await soon(heard.over.is_set)

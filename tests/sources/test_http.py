@@ -27,7 +27,7 @@ from rxstream.errors import (
 from rxstream.flow import RetryPolicy
 from rxstream.providers import AiProvider
 from rxstream.schedulers import FlowScheduler
-from rxstream.sources import Deadlines
+from rxstream.sources import Deadlines, push
 from rxstream.tokens import FinishReason, StreamEnd, StreamStart, StreamToken, TextDelta
 from tests.loopback import CHUNKED, HEAD, Exchange, MovableLoop, run_movable, serving, turns
 from tests.toy import TOY
@@ -40,6 +40,17 @@ WHOLE: list[StreamToken] = [
 ]
 BODY = b"start\ntext a\ntext b\nend\n"
 ONCE = RetryPolicy(retries=0)
+
+
+def never(_: object) -> bool:
+    return False
+
+
+@pytest.fixture(autouse=True, params=["pushed", "read"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds for both ways from the socket: straight into the operators, and by the task that reads."""
+    if request.param == "read":
+        monkeypatch.setattr(push, "is_open_to_pushing", never)
 
 
 class Heard:
