@@ -33,8 +33,8 @@ from rxstream.errors import (
 )
 from rxstream.flow import RetryPolicy, StreamBackpressureController
 from rxstream.messages import ChatRequest, Message
-from rxstream.operators import retry_before_content
-from rxstream.rx import lift
+from rxstream.operators.retry_before_content import retry_lists_before_content
+from rxstream.rx import lift_lists, one_by_one
 from rxstream.sources.deadlines import Deadlines
 from rxstream.sources.http import HttpCall, as_transport_errors, ask, http_chunks, note_connections, read_whole
 from rxstream.sources.on_loop import on_loop
@@ -269,11 +269,12 @@ class AiProvider:
     def _tokens(self, write: Callable[[], HttpRequest], *, raw_events: bool) -> Observable[StreamToken]:
         """The tokens of the answer to the request that `write` gives, asked for anew by each subscription."""
 
-        def attempt(_scheduler: abc.SchedulerBase) -> Observable[StreamToken]:
+        def attempt(_scheduler: abc.SchedulerBase) -> Observable[list[StreamToken]]:
             reader = self.dialect.read_body(raw_events=raw_events)
-            return self._chunks(write(), reader).pipe(lift(lambda: reader))
+            return self._chunks(write(), reader).pipe(lift_lists(lambda: reader))
 
-        return on_loop(reactivex.defer(attempt).pipe(retry_before_content(self.retry)))
+        answers = reactivex.defer(attempt).pipe(retry_lists_before_content(self.retry))
+        return on_loop(answers).pipe(one_by_one())
 
     def _chunks(self, request: HttpRequest, reader: BodyReader[Any] | None) -> Observable[bytes]:
         return http_chunks(
@@ -335,7 +336,7 @@ class AiProvider:
         key = os.environ.get(variable) if variable else None
         if key:
             return _usable_key(key, str(variable))
-        if variable and self.dialect.sign is None and self.base_url == self._home:
+        if variable and self.dialect.needs_key and self.dialect.sign is None and self.base_url == self._home:
             raise AuthenticationError(
                 f"no key: set the environment variable {variable}, or pass api_key=", provider=self.dialect.name
             )

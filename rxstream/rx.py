@@ -12,12 +12,21 @@ from reactivex import Observable, abc
 
 from rxstream.errors import SubscriberError
 from rxstream.machine import Machine, completed_by, finish_broken
+from rxstream.tokens import StreamToken
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 Operator: TypeAlias = Callable[[Observable[A]], Observable[B]]
 """What `pipe` takes. Public functions spell it out: an alias breaks inference in mypy."""
+
+
+class StreamTransformer(Machine[StreamToken, StreamToken], Protocol):
+    """Stream tokens in, stream tokens out: what to write for a transformer of your own.
+
+    It takes `feed(token)`, which returns the tokens that are ready, and `flush()`, which
+    returns what was held back; `lift` makes an operator of it. `Machine` says the rest.
+    """
 
 
 class Stoppable(Protocol):
@@ -34,18 +43,68 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
     (or else `flush`) gives what was held back before the error is passed on. A
     subscriber that raises is told of it by a `SubscriberError`, at the latest in the end.
     """
+    return _lifted(make, _one_by_one)
 
-    def operator(source: Observable[A]) -> Observable[B]:
-        def subscribe(observer: abc.ObserverBase[B], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+
+def lift_lists(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observable[list[B]]]:
+    """Make an operator as `lift` does, of which each item is all that one call of the machine gave, if it gave any.
+
+    What lies between this and `one_by_one` costs once for each chunk, and not for each token.
+    """
+    return _lifted(make, _as_it_is)
+
+
+def one_by_one() -> Callable[[Observable[list[A]]], Observable[A]]:
+    """Give each item of the lists of a source."""
+
+    def operator(source: Observable[list[A]]) -> Observable[A]:
+        def subscribe(observer: abc.ObserverBase[A], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+            return source.subscribe(
+                _one_by_one(observer), observer.on_error, observer.on_completed, scheduler=scheduler
+            )
+
+        return Observable(subscribe)
+
+    return operator
+
+
+def _one_by_one(observer: abc.ObserverBase[Any]) -> Callable[[list[Any]], None]:
+    """What gives each item of a list to `observer`, as long as that has not stopped."""
+    emit, downstream = observer.on_next, cast(Stoppable, observer)
+
+    def deliver(items: list[Any]) -> None:
+        for item in items:
+            if downstream.is_stopped:
+                return
+            emit(item)
+
+    return deliver
+
+
+def _as_it_is(observer: abc.ObserverBase[Any]) -> Callable[[list[Any]], None]:
+    """What gives a list to `observer`, unless it is empty."""
+    emit = observer.on_next
+
+    def deliver(items: list[Any]) -> None:
+        if items:
+            emit(items)
+
+    return deliver
+
+
+def _lifted(
+    make: Callable[[], Machine[Any, Any]],
+    delivery: Callable[[abc.ObserverBase[Any]], Callable[[list[Any]], None]],
+) -> Callable[[Observable[Any]], Observable[Any]]:
+    """The operator of `lift`, which hands over what the machine gives by `delivery`."""
+
+    def operator(source: Observable[Any]) -> Observable[Any]:
+        def subscribe(
+            observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
             machine = make()
-            feed, emit = machine.feed, observer.on_next
+            feed, deliver = machine.feed, delivery(observer)
             downstream = cast(Stoppable, observer)
-
-            def deliver(items: list[Any]) -> None:
-                for item in items:
-                    if downstream.is_stopped:
-                        return
-                    emit(item)
 
             def end_with(error: Exception, made: list[Any]) -> None:
                 try:
@@ -54,7 +113,7 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
                 finally:
                     observer.on_error(error)
 
-            def on_next(item: A) -> None:
+            def on_next(item: Any) -> None:
                 if downstream.is_stopped:  # a source may still have items in hand after a dispose or an error
                     return
                 try:

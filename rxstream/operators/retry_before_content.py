@@ -7,6 +7,7 @@ held back: the request that answers in the end gives its own.
 
 import random as _random
 from collections.abc import Callable
+from typing import TypeVar
 
 import reactivex
 from reactivex import Observable, abc
@@ -17,6 +18,8 @@ from rxstream.flow import RetryPolicy
 from rxstream.rx import raised_by_subscriber
 from rxstream.tokens import StreamStart, StreamToken
 
+T = TypeVar("T")
+
 
 def retry_before_content(
     policy: RetryPolicy | None = None, *, random: Callable[[], float] = _random.random
@@ -26,14 +29,33 @@ def retry_before_content(
     Waits on the scheduler of the subscription, for as long as `policy` or the
     service says. An error that is not retryable, or one retry too many, is passed on.
     """
-    policy = policy or RetryPolicy()
+    return _retrying(policy or RetryPolicy(), random, _is_start)
 
-    def operator(source: Observable[StreamToken]) -> Observable[StreamToken]:
-        def subscribe(
-            observer: abc.ObserverBase[StreamToken], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
+
+def retry_lists_before_content(
+    policy: RetryPolicy,
+) -> Callable[[Observable[list[StreamToken]]], Observable[list[StreamToken]]]:
+    """Do the same for a source of lists of tokens, each of which is passed on whole."""
+    return _retrying(policy, _random.random, _are_starts)
+
+
+def _is_start(token: StreamToken) -> bool:
+    return isinstance(token, StreamStart)
+
+
+def _are_starts(tokens: list[StreamToken]) -> bool:
+    return all(map(_is_start, tokens))
+
+
+def _retrying(
+    policy: RetryPolicy, random: Callable[[], float], is_start: Callable[[T], bool]
+) -> Callable[[Observable[T]], Observable[T]]:
+    """The operator for items of any kind; `is_start` says whether one may still be taken back."""
+
+    def operator(source: Observable[T]) -> Observable[T]:
+        def subscribe(observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
             current, waiting = SerialDisposable(), SerialDisposable()
-            held: list[StreamToken] = []
+            held: list[T] = []
             has_begun = False
             retries = 0
 
@@ -42,17 +64,17 @@ def retry_before_content(
                 has_begun = True
                 starts = held.copy()
                 held.clear()  # before a subscriber can raise: what it was given once is not given again
-                for token in starts:
-                    observer.on_next(token)
+                for item in starts:
+                    observer.on_next(item)
 
-            def on_next(token: StreamToken) -> None:
+            def on_next(item: T) -> None:
                 if has_begun:
-                    observer.on_next(token)
-                elif isinstance(token, StreamStart):
-                    held.append(token)
+                    observer.on_next(item)
+                elif is_start(item):
+                    held.append(item)
                 else:
                     begin()
-                    observer.on_next(token)
+                    observer.on_next(item)
 
             def on_error(error: Exception) -> None:
                 nonlocal retries
