@@ -20,6 +20,7 @@ from rxstream.tokens import (
     Media,
     ReasoningDelta,
     RefusalDelta,
+    Retract,
     StreamEnd,
     StreamStart,
     StreamToken,
@@ -63,6 +64,7 @@ class ReasoningPart(Struct, frozen=True, tag=True):
     text: str
     signature: str | None = None
     redacted: str | None = None
+    item_id: str | None = None
 
 
 class ToolCallPart(Struct, frozen=True, tag=True):
@@ -71,7 +73,9 @@ class ToolCallPart(Struct, frozen=True, tag=True):
     id: str | None
     name: str
     arguments: str
-    """JSON text."""
+    """JSON text; of a tool that takes free text, that text as a JSON string."""
+    item_id: str | None = None
+    is_free_text: bool = False
 
 
 class ToolResultPart(Struct, frozen=True, tag=True):
@@ -128,6 +132,8 @@ class Tool(Struct, frozen=True):
     """JSON Schema of the arguments."""
     strict: bool | None = None
     """Whether the service should hold the arguments to the schema."""
+    takes_free_text: bool = False
+    """Whether the model gives it plain text in place of arguments; `parameters` say nothing then."""
 
 
 class ToolNamed(Struct, frozen=True):
@@ -189,15 +195,17 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         return cls(messages=messages, **options)
 
 
-class AssembledToolCall(Struct, frozen=True):
+class AssembledToolCall(Struct, frozen=True, omit_defaults=True):
     """A tool call of an answer."""
 
     id: str | None
     name: str
     arguments: Json
-    """The value of the arguments; `None` if their text never became JSON."""
+    """The value of the arguments; `None` if their text never became JSON, or is not meant to."""
     arguments_raw: str | None
     """The exact text of the arguments; `None` where the service sends an object, not text."""
+    item_id: str | None = None
+    """The service's name for the call itself, where that is another than `id`."""
 
 
 class Usage(Struct, frozen=True):
@@ -246,7 +254,8 @@ class AssembledMessage(Struct, frozen=True):
     usage: Usage | None = None
     error: ErrorInfo | None = None
     complete: bool = False
-    """Whether the stream said that it is whole, and carried no error."""
+    """Whether the stream said that it is whole, and carried no error: beside one only where its end itself says
+    that the answer failed."""
     choices: list[AssembledChoice] = field(default_factory=list[AssembledChoice])
     id: str | None = None
     model: str | None = None
@@ -269,7 +278,7 @@ class AssembledMessage(Struct, frozen=True):
 class _Block:
     """Text of one kind in one content block, growing."""
 
-    __slots__ = ("buffer", "choice", "index", "kind", "redacted", "signature", "write")
+    __slots__ = ("buffer", "choice", "index", "item_id", "kind", "redacted", "signature", "write")
 
     def __init__(self, kind: type[StreamToken], index: int, choice: int) -> None:
         self.kind, self.index, self.choice = kind, index, choice
@@ -277,20 +286,38 @@ class _Block:
         self.write = self.buffer.write
         self.signature: str | None = None
         self.redacted: str | None = None
+        self.item_id: str | None = None
 
     @property
     def text(self) -> str:
         return self.buffer.getvalue()
 
+    def cut(self, length: int) -> None:
+        """Leave the first `length` characters, and write on from there."""
+        self.buffer.seek(length)
+        self.buffer.truncate()
+
+
+class _Run:
+    """Text of one block with no other text of its choice between."""
+
+    __slots__ = ("block", "start")
+
+    def __init__(self, block: _Block) -> None:
+        self.block = block
+        self.start = block.buffer.tell()
+
 
 class _Call:
     """A tool call, growing."""
 
-    __slots__ = ("arguments", "buffer", "choice", "id", "name", "raw")
+    __slots__ = ("arguments", "buffer", "choice", "id", "is_free_text", "item_id", "name", "raw")
 
     def __init__(self, id: str | None, name: str, choice: int) -> None:
         self.id, self.name, self.choice = id, name, choice
         self.buffer = StringIO()
+        self.item_id: str | None = None
+        self.is_free_text = False
         self.raw: str | None = None
         self.arguments: str | None = None
         """The whole argument text, once it is known to be JSON."""
@@ -298,11 +325,17 @@ class _Call:
     def assembled(self) -> AssembledToolCall:
         if self.arguments is None:
             return AssembledToolCall(self.id, self.name, None, self.buffer.getvalue())
-        return AssembledToolCall(self.id, self.name, read_arguments(self.arguments), self.raw)
+        value = None if self.is_free_text else read_arguments(self.arguments)
+        return AssembledToolCall(self.id, self.name, value, self.raw, self.item_id)
 
     def part(self) -> ToolCallPart | None:
         """The call as it goes back; `None` if it was never whole, since no service takes half a call."""
-        return None if self.arguments is None else ToolCallPart(self.id, self.name, self.arguments)
+        if self.arguments is None:
+            return None
+        return ToolCallPart(self.id, self.name, self.arguments, self.item_id, self.is_free_text)
+
+
+_NO_TEXT: tuple[int, int, Callable[[str], object]] = (-1, -1, StringIO().write)
 
 
 class MessageAssembler:
@@ -314,7 +347,8 @@ class MessageAssembler:
         self._blocks: dict[tuple[type[StreamToken], int, int], _Block] = {}
         self._calls: dict[str, _Call] = {}
         # Index and choice of the text block begun last, and what writes to it; at first no block has that index.
-        self._text: tuple[int, int, Callable[[str], object]] = (-1, -1, StringIO().write)
+        self._text = _NO_TEXT
+        self._runs: dict[int, list[_Run]] = {}  # by choice, in the order in which they came
         self._citations: list[Citation] = []
         self._media: list[Media] = []
         self._logprobs: list[TokenLogProb] = []
@@ -354,7 +388,7 @@ class MessageAssembler:
             finish_reason=end.raw_reason if end else finish_reason,
             usage=usage and Usage(*(getattr(usage, name) for name in Usage.__struct_fields__)),
             error=error,
-            complete=bool(self._ends) and error is None,
+            complete=bool(self._ends) and (error is None or (end is not None and end.reason is FinishReason.ERROR)),
             choices=[self._choice(index) for index in choices] if len(choices) > 1 else [],
             id=start and start.id,
             model=start and start.model,
@@ -379,6 +413,7 @@ class MessageAssembler:
         match token:
             case TextDelta():
                 block = self._block(TextDelta, token.index, token.choice)
+                self._begin_run(block)
                 block.write(token.text)
                 self._text = token.index, token.choice, block.write
             case ReasoningDelta():
@@ -386,6 +421,7 @@ class MessageAssembler:
                 block.write(token.text)
                 block.signature = token.signature or block.signature
                 block.redacted = token.redacted or block.redacted
+                block.item_id = token.item_id or block.item_id
             case RefusalDelta():
                 self._block(RefusalDelta, 0, token.choice).write(token.text)
             case ToolCallStart():
@@ -396,6 +432,7 @@ class MessageAssembler:
             case ToolCall():
                 call = self._call(token.key, token.id, token.function.name)
                 call.arguments, call.raw = token.function.arguments, token.arguments_raw
+                call.item_id, call.is_free_text = token.item_id, token.is_free_text
             case ToolCallTruncated():
                 call = self._call(token.key, token.id, token.name)
                 call.buffer = StringIO()
@@ -406,6 +443,8 @@ class MessageAssembler:
                 self._usage = token
             case StreamEnd():
                 self._ends[token.choice] = token
+            case Retract():
+                self._take_back(token)
             case Citation():
                 self._citations.append(token)
             case Media():
@@ -415,6 +454,30 @@ class MessageAssembler:
                     self._logprobs += token.content or token.refusal
             case _:
                 pass  # a RawEvent is no part of a message
+
+    def _begin_run(self, block: _Block) -> None:
+        runs = self._runs.setdefault(block.choice, [])
+        if not runs or runs[-1].block is not block:
+            runs.append(_Run(block))
+
+    def _take_back(self, retract: Retract) -> None:
+        """Take back the text of a choice but for what stays."""
+        runs = self._runs.get(retract.choice, [])
+        lengths: list[int] = []
+        ends: dict[int, int] = {}  # by block: where the run ends that is looked at
+        for run in reversed(runs):
+            lengths.append(ends.get(id(run.block), run.block.buffer.tell()) - run.start)
+            ends[id(run.block)] = run.start
+        left, kept = retract.start, 0
+        for number, (run, length) in enumerate(zip(runs, reversed(lengths), strict=True), 1):
+            stays = min(left, length)
+            left -= stays
+            if stays:
+                kept = number
+            if stays < length:  # an earlier run of the block may have taken it all
+                run.block.cut(min(run.start + stays, run.block.buffer.tell()))
+        del runs[kept:]
+        self._text = _NO_TEXT
 
     def _call(self, key: str, id: str | None, name: str, choice: int = 0) -> _Call:
         """The call `key`, begun if need be, with what is now known of it."""
@@ -450,7 +513,7 @@ class MessageAssembler:
                 if (part := piece.part()) is not None:
                     parts.append(part)
             elif piece.kind is ReasoningDelta:
-                parts.append(ReasoningPart(piece.text, piece.signature, piece.redacted))
+                parts.append(ReasoningPart(piece.text, piece.signature, piece.redacted, piece.item_id))
             elif piece.text:
                 parts.append(TextPart(piece.text))
         return parts

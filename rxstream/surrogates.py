@@ -89,5 +89,5 @@ def _with_text(delta: Delta, text: str, *, keep: bool = False) -> Delta:
         case RefusalDelta():
             return RefusalDelta(text, delta.choice)
         case ReasoningDelta():
-            signature, redacted = (delta.signature, delta.redacted) if keep else (None, None)
-            return ReasoningDelta(text, delta.index, delta.choice, signature, redacted)
+            others = (delta.signature, delta.redacted, delta.item_id) if keep else ()
+            return ReasoningDelta(text, delta.index, delta.choice, *others)

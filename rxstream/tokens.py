@@ -73,6 +73,8 @@ class ReasoningDelta(Struct, frozen=True, gc=False, tag=True):
     """The service's proof for the block so far; it replaces an earlier one and goes back unchanged."""
     redacted: str | None = None
     """Thinking that the service only gives encrypted; it goes back unchanged."""
+    item_id: str | None = None
+    """The service's name for the block, where a signature goes back under one."""
 
 
 class RefusalDelta(Struct, frozen=True, gc=False, tag=True):
@@ -105,7 +107,7 @@ class FunctionCall(Struct, frozen=True, gc=False):
 
     name: str
     arguments: str
-    """The arguments as JSON text."""
+    """The arguments as JSON text; of a tool that takes free text, that text as a JSON string."""
 
 
 class ToolCall(Struct, frozen=True, gc=False, tag=True):
@@ -116,6 +118,10 @@ class ToolCall(Struct, frozen=True, gc=False, tag=True):
     function: FunctionCall
     arguments_raw: str | None = None
     """The argument text exactly as sent; `None` where the service sends an object, not text."""
+    item_id: str | None = None
+    """The service's name for the call itself, where that is another than the id that the answer repeats."""
+    is_free_text: bool = False
+    """Whether the tool takes plain text: `parsed` is that text, and `arguments_raw` need not be JSON."""
 
     @property
     def parsed(self) -> Json:
@@ -202,6 +208,16 @@ class StreamEnd(Struct, frozen=True, gc=False, tag=True):
     """What the service adds to its word: the stop sequence met, why it refused."""
 
 
+class Retract(Struct, frozen=True, gc=False, tag=True):
+    """Text that was given already is to be taken back, because a check that came later refused it: see `guard`."""
+
+    start: int
+    """How much of the choice's text stays: so many characters (code points), in the order in which they came."""
+    choice: int = 0
+    reason: str | None = None
+    """The check's word for why."""
+
+
 class RawEvent(Struct, frozen=True, gc=False, tag=True):
     """An event that no rule maps; given only when asked for."""
 
@@ -225,6 +241,7 @@ StreamToken: TypeAlias = (
     | LogProbs
     | UsageReport
     | StreamEnd
+    | Retract
     | RawEvent
 )
 
@@ -307,6 +324,7 @@ def _continues(before: StreamToken, token: StreamToken) -> bool:
             return before.index == token.index and before.choice == token.choice
         case ReasoningDelta(), ReasoningDelta():
             plain = before.signature is before.redacted is token.signature is token.redacted is None
+            plain = plain and before.item_id is token.item_id is None
             return plain and before.index == token.index and before.choice == token.choice
         case RefusalDelta(), RefusalDelta():
             return before.choice == token.choice

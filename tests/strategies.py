@@ -12,6 +12,7 @@ from rxstream.tokens import (
     RawEvent,
     ReasoningDelta,
     RefusalDelta,
+    Retract,
     StreamEnd,
     StreamStart,
     StreamToken,
@@ -47,7 +48,9 @@ log_probs = st.builds(
 BY_TYPE: dict[type[StreamToken], st.SearchStrategy[StreamToken]] = {
     StreamStart: st.builds(StreamStart, st.none() | text, st.none() | text, text),
     TextDelta: st.builds(TextDelta, text, small, small),
-    ReasoningDelta: st.builds(ReasoningDelta, text, small, small, st.none() | text, st.none() | text),
+    ReasoningDelta: st.builds(
+        ReasoningDelta, text, small, small, st.none() | text, st.none() | text, st.none() | text
+    ),
     RefusalDelta: st.builds(RefusalDelta, text, small),
     ToolCallStart: st.builds(ToolCallStart, keys, st.none() | text, names, small),
     ToolCallDelta: st.builds(ToolCallDelta, keys, text),
@@ -57,6 +60,8 @@ BY_TYPE: dict[type[StreamToken], st.SearchStrategy[StreamToken]] = {
         st.none() | text,
         st.builds(FunctionCall, names, st.sampled_from(["{}", '{"a":[1]}', "7"])),
         st.none() | st.just("{}"),
+        st.none() | text,
+        st.booleans(),
     ),
     ToolCallTruncated: st.builds(ToolCallTruncated, keys, st.none() | text, names, text),
     Citation: st.builds(
@@ -84,6 +89,7 @@ BY_TYPE: dict[type[StreamToken], st.SearchStrategy[StreamToken]] = {
         st.none() | json_objects,
     ),
     StreamEnd: st.builds(StreamEnd, st.sampled_from(FinishReason), st.none() | text, small, st.none() | json_objects),
+    Retract: st.builds(Retract, st.integers(0, 20), small, st.none() | text),
     RawEvent: st.builds(RawEvent, text, text),
 }
 """A strategy for every token of the union."""

@@ -31,6 +31,7 @@ from rxstream.tokens import (
     RawEvent,
     ReasoningDelta,
     RefusalDelta,
+    Retract,
     StreamEnd,
     StreamStart,
     StreamToken,
@@ -43,6 +44,9 @@ from rxstream.tokens import (
     UsageReport,
 )
 from tests.strategies import token_lists
+
+mostly_first = st.sampled_from([0, 0, 0, 1])
+"""Which choice."""
 
 
 def assembled(*tokens: StreamToken) -> AssembledMessage:
@@ -93,7 +97,8 @@ def test_a_message_goes_to_json_and_back(tokens: list[StreamToken]) -> None:
 
 
 @given(token_lists)
-def test_texts_are_those_of_the_first_choice_joined(tokens: list[StreamToken]) -> None:
+def test_texts_are_those_of_the_first_choice_joined(drawn: list[StreamToken]) -> None:
+    tokens = [token for token in drawn if not isinstance(token, Retract)]
     message = assembled(*tokens)
 
     choices: set[int] = {token.choice for token in tokens if isinstance(token, TextDelta | StreamEnd)}
@@ -104,6 +109,65 @@ def test_texts_are_those_of_the_first_choice_joined(tokens: list[StreamToken]) -
     if message.choices:
         assert choices <= {choice.index for choice in message.choices}
         assert message.text == message.choices[0].text
+
+
+@given(
+    st.lists(
+        st.builds(TextDelta, st.sampled_from(["", "a", "bc"]), st.integers(0, 1), mostly_first)
+        | st.builds(Retract, st.integers(0, 6), mostly_first),
+        min_size=5,
+    )
+)
+def test_what_is_taken_back_is_the_end_of_a_choices_text_in_the_order_in_which_it_came(
+    tokens: list[StreamToken],
+) -> None:
+    came: dict[int, list[tuple[int, str]]] = {}  # by choice: each character, with its block
+    blocks: dict[tuple[int, int], None] = {}
+    for token in tokens:
+        if isinstance(token, TextDelta):
+            blocks[token.choice, token.index] = None
+            came.setdefault(token.choice, []).extend((token.index, letter) for letter in token.text)
+        elif isinstance(token, Retract):
+            del came.setdefault(token.choice, [])[token.start :]
+
+    message = assembled(*tokens)
+
+    for choice in message.choices or [message]:
+        number = choice.index if isinstance(choice, AssembledChoice) else next(iter(blocks), (0, 0))[0]
+        letters = came.get(number, [])
+        in_order = [index for of_choice, index in blocks if of_choice == number]
+        assert choice.text == "".join(letter for block in in_order for index, letter in letters if index == block)
+
+
+def test_text_goes_on_where_it_was_taken_back_to() -> None:
+    message = assembled(TextDelta("good, bad"), Retract(6), TextDelta("better"), TextDelta("!", index=1), Retract(12))
+
+    assert message.text == "good, better"
+    assert message.parts == [TextPart("good, better")]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        ([TextDelta("a"), TextDelta("b", 1), TextDelta("c"), Retract(9)], "acb"),
+        ([TextDelta("a"), TextDelta("b", 1), TextDelta("c"), Retract(2)], "ab"),
+        ([TextDelta("a"), TextDelta("b", 1), TextDelta("c"), Retract(1)], "a"),
+        ([TextDelta("a"), TextDelta("b", 1), TextDelta("c"), Retract(0), TextDelta("d"), Retract(0)], ""),
+        ([TextDelta("a"), TextDelta("", 1), TextDelta("b"), Retract(9), TextDelta("c"), Retract(1)], "a"),
+        ([TextDelta("a"), TextDelta("", 1), TextDelta("b"), TextDelta("c", 1), Retract(9), Retract(2)], "ab"),
+        ([TextDelta("a"), Retract(0), TextDelta("b"), TextDelta("c", 1), Retract(1)], "b"),
+    ],
+)
+def test_blocks_that_take_turns_are_cut_where_the_text_was(tokens: list[StreamToken], text: str) -> None:
+    assert assembled(*tokens).text == text
+
+
+def test_only_text_is_taken_back() -> None:
+    message = assembled(
+        ReasoningDelta("hm"), TextDelta("bad"), RefusalDelta("no"), ToolCallStart("call-0", "id", "f"), Retract(0)
+    )
+
+    assert (message.text, message.reasoning, message.refusal, len(message.tool_calls)) == ("", "hm", "no", 1)
 
 
 def test_no_tokens_are_an_empty_incomplete_message() -> None:
@@ -321,3 +385,27 @@ def test_the_answer_to_a_call_is_a_message() -> None:
 def test_an_image_is_an_address_or_bytes_with_a_media_type(content: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="ImagePart"):
         ImagePart(**content)
+
+
+def test_free_text_is_no_value_of_arguments_but_goes_back() -> None:
+    said = FunctionCall("write_sql", '"SELECT 1"')
+
+    message = assembled(ToolCallStart("k", "id", "write_sql"), ToolCall("k", "id", said, "SELECT 1", "ctc", True))
+
+    assert message.tool_calls == [AssembledToolCall("id", "write_sql", None, "SELECT 1", "ctc")]
+    assert message.parts == [ToolCallPart("id", "write_sql", '"SELECT 1"', "ctc", is_free_text=True)]
+
+
+def test_the_name_of_a_call_itself_is_left_out_where_there_is_none() -> None:
+    names = [set(msgspec.to_builtins(AssembledToolCall("id", "f", None, None, name))) for name in (None, "item")]
+
+    assert names == [
+        {"id", "name", "arguments", "arguments_raw"},
+        {"id", "name", "arguments", "arguments_raw", "item_id"},
+    ]
+
+
+def test_the_name_of_a_block_goes_back_with_its_signature() -> None:
+    message = assembled(ReasoningDelta("Hm"), ReasoningDelta("", signature="sig", item_id="rs"))
+
+    assert message.parts == [ReasoningPart("Hm", "sig", item_id="rs")]

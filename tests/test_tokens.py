@@ -13,6 +13,7 @@ from rxstream.tokens import (
     FunctionCall,
     ReasoningDelta,
     RefusalDelta,
+    Retract,
     StreamEnd,
     StreamToken,
     TextDelta,
@@ -141,6 +142,9 @@ def test_neighbouring_deltas_of_one_thing_become_one() -> None:
         ToolCallDelta("call-0", "j"),
         ToolCallDelta("call-0", "k"),
         ToolCallDelta("call-1", "l"),
+        TextDelta("m"),
+        Retract(0),
+        TextDelta("n"),
         StreamEnd(FinishReason.STOP),
         StreamEnd(FinishReason.STOP),
     ]
@@ -155,6 +159,9 @@ def test_neighbouring_deltas_of_one_thing_become_one() -> None:
         RefusalDelta("hi"),
         ToolCallDelta("call-0", "jk"),
         ToolCallDelta("call-1", "l"),
+        TextDelta("m"),
+        Retract(0),
+        TextDelta("n"),
         StreamEnd(FinishReason.STOP),
         StreamEnd(FinishReason.STOP),
     ]

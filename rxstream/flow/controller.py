@@ -162,6 +162,11 @@ class StreamShare:
         return self._account.sizes.size
 
     @property
+    def largest_read(self) -> int:
+        """Bytes that `read_size` will not go beyond."""
+        return self._account.sizes.maximum
+
+    @property
     def is_closed(self) -> bool:
         """Whether the stream is over: closed, or closing and nothing is held."""
         return self._account.is_over

@@ -11,7 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from contextlib import ExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rxstream.flow.controller import StreamBackpressureController
+    from rxstream.flow.read_size import AdaptiveReadSize
 
 
 class Account(Protocol):
@@ -56,6 +60,8 @@ class Gate:
         """Whether a source has said that it waits at this gate."""
         self.account: Account | None = None
         """Where what waits behind this gate is counted, if the source has a controller."""
+        self.offered: StreamBackpressureController | AdaptiveReadSize | None = None
+        """What a source is to go by that has no controller of its own; see `find_offered`."""
 
     @property
     def is_open(self) -> bool:
@@ -104,6 +110,13 @@ class Gate:
             self._seconds_closed += self._now() - self._closed_at
             listeners, self._listeners = self._listeners, {}
         return list(listeners)
+
+    def find_offered(self) -> "StreamBackpressureController | AdaptiveReadSize | None":
+        """Return what is offered here, or else further down: nearest to the source first."""
+        if self.offered is not None:
+            return self.offered
+        below = (gate for gate in (self._parent, self._downstream) if gate is not None)
+        return next((found for gate in below if (found := gate.find_offered()) is not None), None)
 
     async def wait(self) -> None:
         """Return once the gate and its parents are open; at once if they are."""

@@ -23,6 +23,7 @@ field of the standard, since some services send their errors so.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from msgspec import Struct
@@ -148,17 +149,28 @@ class SseParser:
         self._open_brackets = 0
 
     def feed(self, chunk: bytes, /) -> list[SseEvent]:
-        if CR in chunk or self._after_cr:
-            chunk = self._with_lf(chunk)
         made: list[SseEvent] = []
         try:
-            if self._held or self._in_event or self._at_start:
-                chunk = self._finish_event(chunk, made)
-            if chunk:
-                self._read_events(chunk, made)
+            self.feed_into(chunk, made.append)
         except FramingError as error:
             raise carrying(error, made) from None
         return made
+
+    def feed_into(
+        self, chunk: bytes, take: Callable[[SseEvent], object], skim: Callable[[bytes, int], int] | None = None
+    ) -> None:
+        """Take `chunk` as `feed` does, and hand each event to `take` as soon as it is read.
+
+        `skim` is asked at each place where an event begins, and returns the place where the next one does that
+        it does not understand by itself: whole events that end in a blank line, with LF as line ends. What it
+        read is not handed out.
+        """
+        if CR in chunk or self._after_cr:
+            chunk = self._with_lf(chunk)
+        if self._held or self._in_event or self._at_start:
+            chunk = self._finish_event(chunk, take)
+        if chunk:
+            self._read_events(chunk, take, skim)
 
     def flush(self) -> list[SseEvent]:
         line = self._end()
@@ -166,10 +178,10 @@ class SseParser:
         try:
             if self._lenient:
                 if line:
-                    self._read_line(line, made)
+                    self._read_line(line, made.append)
                 if self._lenient is True or self._data is None or _is_whole(bytes(self._data)):
-                    self._end_event(made)
-            self._end_unknown(made)
+                    self._end_event(made.append)
+            self._end_unknown(made.append)
         except FramingError as error:
             raise carrying(error, made) from None
         return made
@@ -189,50 +201,59 @@ class SseParser:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return chunk
 
-    def _finish_event(self, chunk: bytes, made: list[SseEvent]) -> bytes:
+    def _finish_event(self, chunk: bytes, take: Callable[[SseEvent], object]) -> bytes:
         """Read `chunk` to the end of the event begun before; return what follows it."""
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
             line = self._take_line(chunk[start:end])
             start = end + 1
             if not line:
-                self._end_event(made)
+                self._end_event(take)
                 return chunk[start:]
-            self._read_line(line, made)
+            self._read_line(line, take)
         self._hold(chunk[start:])
         return b""
 
-    def _read_events(self, chunk: bytes, made: list[SseEvent]) -> None:
+    def _read_events(
+        self, chunk: bytes, take: Callable[[SseEvent], object], skim: Callable[[bytes, int], int] | None
+    ) -> None:
         """Read `chunk`, which begins where an event may begin."""
-        blocks = chunk.split(b"\n\n")
-        rest = blocks.pop()
+        start = 0
         roomy = len(chunk) <= self._roomy_bytes  # no limit can be passed within this chunk
-        for block in blocks:
-            if roomy and not self._unknown:
+        while True:
+            is_plain = roomy and not self._unknown
+            if is_plain and skim is not None:
+                start = skim(chunk, start)
+            end = chunk.find(b"\n\n", start)
+            if end < 0:
+                break
+            block = chunk[start:end]
+            start = end + 2
+            if is_plain:
                 if block.startswith(b"data: ") and LF not in block:
-                    made.append(SseEvent("message", block[6:], self.last_event_id, self.retry))
+                    take(SseEvent("message", block[6:], self.last_event_id, self.retry))
                     continue
                 if block.startswith(b"event: "):
                     name, found, data = block[7:].partition(b"\ndata: ")
                     if found and name and LF not in name and LF not in data:
-                        made.append(SseEvent(name.decode("utf-8", "replace"), data, self.last_event_id, self.retry))
+                        take(SseEvent(name.decode("utf-8", "replace"), data, self.last_event_id, self.retry))
                         continue
-            self._read_lines(block.split(b"\n"), made)
-            self._end_event(made)
-        if rest:
-            lines = rest.split(b"\n")
+            self._read_lines(block.split(b"\n"), take)
+            self._end_event(take)
+        if start < len(chunk):
+            lines = chunk[start:].split(b"\n")
             rest = lines.pop()
-            self._read_lines(lines, made)
+            self._read_lines(lines, take)
             self._hold(rest)
 
-    def _read_lines(self, lines: list[bytes], made: list[SseEvent]) -> None:
+    def _read_lines(self, lines: list[bytes], take: Callable[[SseEvent], object]) -> None:
         for line in lines:
             if line:
-                self._read_line(line, made)
+                self._read_line(line, take)
             else:
-                self._end_event(made)
+                self._end_event(take)
 
-    def _read_line(self, line: bytes, made: list[SseEvent]) -> None:
+    def _read_line(self, line: bytes, take: Callable[[SseEvent], object]) -> None:
         """Take one whole line that is not blank."""
         if len(line) > self._max_line_bytes:
             raise self._line_error()
@@ -242,9 +263,9 @@ class SseParser:
         self._in_event = True
         if name not in _FIELDS:
             if self._keep_unknown:
-                self._read_unknown(line, made)
+                self._read_unknown(line, take)
             return
-        self._end_unknown(made)
+        self._end_unknown(take)
         value = value.removeprefix(b" ")
         if name == b"data":
             self._add_data(value)
@@ -268,14 +289,14 @@ class SseParser:
         self._data += b"\n"
         self._data += value
 
-    def _end_event(self, made: list[SseEvent]) -> None:
+    def _end_event(self, take: Callable[[SseEvent], object]) -> None:
         """Take a blank line."""
         self.last_event_id = self._id
         if self._data is not None:
-            made.append(SseEvent(self._event or "message", bytes(self._data), self._id, self.retry))
+            take(SseEvent(self._event or "message", bytes(self._data), self._id, self.retry))
         self._data, self._event, self._in_event = None, "", False
 
-    def _read_unknown(self, line: bytes, made: list[SseEvent]) -> None:
+    def _read_unknown(self, line: bytes, take: Callable[[SseEvent], object]) -> None:
         """Take a line that is no field of the standard."""
         if self._unknown:
             self._unknown += b"\n" + line
@@ -287,15 +308,15 @@ class SseParser:
             self._unknown += text
             self._open_brackets = _opened_brackets(text) if text.lstrip().startswith((b"{", b"[")) else 0
         if self._open_brackets <= 0 or len(self._unknown) > self._max_event_bytes:
-            self._give_unknown(made)
+            self._give_unknown(take)
 
-    def _end_unknown(self, made: list[SseEvent]) -> None:
+    def _end_unknown(self, take: Callable[[SseEvent], object]) -> None:
         """Give up waiting for brackets to close."""
         if self._unknown:
-            self._give_unknown(made)
+            self._give_unknown(take)
 
-    def _give_unknown(self, made: list[SseEvent]) -> None:
-        made.append(UnknownLines(self._unknown_name, bytes(self._unknown), self.last_event_id, self.retry))
+    def _give_unknown(self, take: Callable[[SseEvent], object]) -> None:
+        take(UnknownLines(self._unknown_name, bytes(self._unknown), self.last_event_id, self.retry))
         self._unknown.clear()
 
     def _hold(self, piece: bytes) -> None:

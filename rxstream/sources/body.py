@@ -20,7 +20,7 @@ from rxstream.tokens import StreamToken
 
 _BYTES = bytes | bytearray | memoryview
 
-Body = aiohttp.ClientResponse | AsyncIterable[bytes] | Iterable[bytes] | Observable[bytes]
+Body = aiohttp.ClientResponse | bytes | AsyncIterable[bytes] | Iterable[bytes] | Observable[bytes]
 
 
 class HttpStreamHandler:

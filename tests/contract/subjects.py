@@ -18,39 +18,76 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
+import structlog
 from reactivex import Observable
 
 from rxstream.dialects import dialect
 from rxstream.flow import Overflow
-from rxstream.framing import NdjsonParser, SseEvent, SseParser
+from rxstream.framing import AwsEventStreamParser, NdjsonParser, SseEvent, SseParser
 from rxstream.machine import Machine
 from rxstream.messages import AssembledMessage, MessageAssembler
 from rxstream.operators import (
+    ContentFilter,
+    JsonElementReader,
+    MessageSnapshot,
+    PartialJson,
+    PartialJsonReader,
     RateLimiter,
+    Redactor,
+    Snapshotter,
     TextThrottle,
+    ThinkingSplitter,
+    TokenAccumulator,
+    Verdict,
+    accumulate,
     budget,
     buffered,
+    content_filter,
     count_text,
     count_tokens,
     decode,
     decode_frames,
     decode_token_ids,
+    dedupe_repetition,
     deliver_on,
     fan_out,
     frames,
+    guard,
+    json_elements,
     map_async,
+    parse_aws_event_stream,
     parse_ndjson,
     parse_sse,
+    partial_json,
     rate_limit,
+    redact,
     retry_before_content,
+    snapshots,
+    split_thinking,
+    take_until_stop,
     text,
     throttle_text,
     tool_calls,
 )
+from rxstream.pipeline import Preset, StreamingPipeline, StreamPipelineBuilder
 from rxstream.providers import AiProvider
 from rxstream.schedulers import FlowScheduler
+from rxstream.simulator.event_stream import NOTHING, event
 from rxstream.sinks import collect, iterate, to_async_iterator
 from rxstream.sources import Deadlines, HttpStreamHandler, from_async_iterable
+from rxstream.taps import (
+    NO_METRICS,
+    MetricsRegistry,
+    MetricsSummary,
+    Outcome,
+    Pressure,
+    RegistrySummary,
+    StreamMetrics,
+    quietly,
+    tap_log,
+    tap_metrics,
+    tap_progress,
+)
 from rxstream.tokenizer import TokenDecoder
 from rxstream.tokens import (
     FinishReason,
@@ -134,6 +171,10 @@ TOKENS = Items(token, read=lambda items: merge_deltas(flat(items)), last=[Stream
 CALLS = Items(lambda number: ToolCall("call", f"id {number}", FunctionCall("search", "{}")), last=TOKENS.last)
 STARTS = Items(lambda number: StreamStart(f"id {number}", "model", "toy"), last=TOKENS.last)
 SSE_BYTES = Items(lambda number: b"data: %d\n\nevent: e\ndata: {%d" % (number, number), last=[b"\n\n"])
+EVENT_STREAM_BYTES = Items(
+    lambda number: (NOTHING[9:] if number else b"") + event("e", {"n": number}) + NOTHING[:9], last=[NOTHING[9:]]
+)
+"""Each chunk ends in the middle of a message."""
 NDJSON_BYTES = Items(lambda number: b'{"n":%d}\n{"half":' % number, last=[b"1}"])
 SSE_FRAMES = Items(
     lambda number: SseEvent("", b'{"choices":[{"index":0,"delta":{"content":"%d"}}]}' % number),
@@ -141,6 +182,8 @@ SSE_FRAMES = Items(
 )
 TOKEN_IDS = Items(lambda number: [*b"\xa9 %d\xc3" % number], last=[[*b"\xa9."]])
 """Each batch ends in the middle of a character."""
+JSON_TEXT = Items(lambda number: TextDelta(f'{", " if number else "["}"{number}"'), last=[TextDelta("]")])
+"""Each delta is one more element of an array."""
 TOY_BYTES = Items(lambda number: b"%btext word %d\npi" % (b"ng\n" if number else b"", number), last=[b"ng\nend\n"])
 """Each chunk ends in the middle of a line."""
 
@@ -237,12 +280,28 @@ async def uneven(item: Any) -> Any:
     return item
 
 
+async def passes(_: str) -> bool:
+    """Find nothing wrong, a turn of the loop later."""
+    await asyncio.sleep(0)
+    return True
+
+
 def elsewhere(**options: Any) -> Callable[[Observable[Any]], Observable[Any]]:
     """`deliver_on` a scheduler of the running loop."""
     return deliver_on(FlowScheduler(asyncio.get_running_loop()), 4, **options)
 
 
+SILENT = structlog.wrap_logger(
+    structlog.ReturnLogger(), processors=[], wrapper_class=structlog.make_filtering_bound_logger(30)
+)
+"""A logger that writes nothing."""
+
+BUILDER = StreamPipelineBuilder()
+
 STAGES: dict[tuple[Callable[..., Any], str], Stage] = {
+    (accumulate, "sentence"): Stage(partial(accumulate, "sentence"), TOKENS),
+    (accumulate, "tokens"): Stage(partial(accumulate, tokens=20, characters=200), TOKENS),
+    (accumulate, "time"): Stage(partial(accumulate, "line", within=5 * MILLISECOND), TOKENS),
     (budget, ""): Stage(partial(budget, 1_000_000, BYTES), TOKENS),
     (buffered, "PAUSE"): Stage(partial(buffered, 4), ahead=4),
     (buffered, "PAUSE, one at a time"): Stage(partial(buffered, 1), ahead=1),
@@ -258,26 +317,59 @@ STAGES: dict[tuple[Callable[..., Any], str], Stage] = {
         partial(buffered, 4, overflow=Overflow.DROP_NEWEST), ahead=None, most=4, drops=True
     ),
     (buffered, "LATEST"): Stage(partial(buffered, 4, overflow=Overflow.LATEST), ahead=None, most=1, drops=True),
+    (content_filter, ""): Stage(
+        partial(content_filter, ["word 4", "word 16 word"], mask="?"),
+        TOKENS,
+        gives=fed(lambda: ContentFilter(["word 4", "word 16 word"], mask="?")),
+    ),
     (count_tokens, ""): Stage(partial(count_tokens, BYTES), TOKENS, gives=counted),
     (decode, ""): Stage(partial(decode, TOY), TOY_BYTES, gives=fed(TOY.read_body)),
     (decode_frames, ""): Stage(partial(decode_frames, "openai.chat"), SSE_FRAMES, gives=fed(OPENAI.read_frames)),
     (decode_token_ids, ""): Stage(partial(decode_token_ids, BYTES), TOKEN_IDS, gives=fed(lambda: TokenDecoder(BYTES))),
+    (dedupe_repetition, ""): Stage(dedupe_repetition, TOKENS),
     (deliver_on, "PAUSE"): Stage(elsewhere, ahead=4, is_quick=False),
     (deliver_on, "DROP_OLDEST"): Stage(
         partial(elsewhere, overflow=Overflow.DROP_OLDEST), ahead=None, most=4, drops=True, is_quick=False
     ),
     (fan_out, ""): Stage(partial(fan_out, 4), ahead=4, is_shared=True),
     (frames, ""): Stage(partial(frames, 10 * MILLISECOND)),
+    (guard, "hold"): Stage(partial(guard, passes, window=8, overlap=3), TOKENS, ahead=1, under_way=4, is_quick=False),
+    (guard, "optimistic"): Stage(
+        partial(guard, passes, window=8, overlap=3, mode="optimistic"), TOKENS, is_quick=False
+    ),
+    (guard, "sampled"): Stage(
+        partial(guard, passes, window=8, overlap=3, mode="sampled", share=0.5), TOKENS, is_quick=False
+    ),
+    (json_elements, ""): Stage(json_elements, JSON_TEXT, gives=fed(JsonElementReader)),
     (map_async, "one at a time"): Stage(partial(map_async, awaited), ahead=1, under_way=1, is_quick=False),
     (map_async, "three at a time"): Stage(partial(map_async, uneven, 3), ahead=1, under_way=3, is_quick=False),
     (map_async, "as they get done"): Stage(
         partial(map_async, awaited, 3, ordered=False), ahead=1, under_way=3, is_quick=False
     ),
+    (parse_aws_event_stream, ""): Stage(parse_aws_event_stream, EVENT_STREAM_BYTES, gives=fed(AwsEventStreamParser)),
     (parse_ndjson, ""): Stage(parse_ndjson, NDJSON_BYTES, gives=fed(NdjsonParser)),
     (parse_sse, ""): Stage(parse_sse, SSE_BYTES, gives=fed(SseParser)),
+    (partial_json, ""): Stage(partial_json, JSON_TEXT, gives=fed(PartialJsonReader)),
     (rate_limit, ""): Stage(partial(rate_limit, 500, burst=2), ahead=1, is_quick=False),
+    (redact, ""): Stage(redact, TOKENS),
     (retry_before_content, ""): Stage(retry_before_content, TOKENS),
     (retry_before_content, "while nothing has begun"): Stage(retry_before_content, STARTS),
+    (tap_log, ""): Stage(partial(tap_log, SILENT), TOKENS),
+    (tap_metrics, "of tokens"): Stage(lambda: tap_metrics(StreamMetrics()), TOKENS),
+    (tap_metrics, "of bytes"): Stage(lambda: tap_metrics(StreamMetrics()), SSE_BYTES),
+    (tap_metrics, "of anything"): Stage(lambda: tap_metrics(StreamMetrics())),
+    (tap_metrics, "of each subscription"): Stage(lambda: tap_metrics(MetricsRegistry())),
+    (tap_metrics, "not at all"): Stage(partial(tap_metrics, NO_METRICS)),
+    (tap_progress, ""): Stage(partial(tap_progress, two, 5 * MILLISECOND)),
+    (snapshots, ""): Stage(snapshots, TOKENS, gives=fed(Snapshotter)),
+    (split_thinking, ""): Stage(split_thinking, TOKENS),
+    (StreamingPipeline, "that does nothing"): Stage(StreamingPipeline),
+    (StreamingPipeline, "of transformers"): Stage(
+        BUILDER.add_transformer(lambda token: [token]).add_transformer(buffered(4)).build, TOKENS, ahead=4
+    ),
+    (StreamingPipeline, "with a queue"): Stage(BUILDER.enable_metrics().with_backpressure(capacity=4).build, ahead=4),
+    (StreamingPipeline, "with a controller"): Stage(BUILDER.low_memory().with_backpressure(capacity=4).build, ahead=4),
+    (take_until_stop, ""): Stage(partial(take_until_stop, ["word 1,000,000"]), TOKENS),
     (text, ""): Stage(text, TOKENS, gives=lambda items: [item.text for item in items if isinstance(item, TextDelta)]),
     (throttle_text, ""): Stage(partial(throttle_text, 1_000, max_lag=20 * MILLISECOND, period=5 * MILLISECOND), TOKENS),
     (tool_calls, ""): Stage(
@@ -440,9 +532,28 @@ SINKS: dict[tuple[Callable[..., Any], str], Sink] = {
 
 
 EXEMPT: dict[Any, str] = {
+    TokenAccumulator: "the machine of `accumulate`",
+    JsonElementReader: "the machine of `json_elements`",
+    PartialJsonReader: "the machine of `partial_json`",
+    PartialJson: "a value",
+    Snapshotter: "the machine of `snapshots`",
+    MessageSnapshot: "a value",
+    ThinkingSplitter: "the machine of `split_thinking`",
     RateLimiter: "decides when; `rate_limit` waits",
+    ContentFilter: "the machine of `content_filter`",
+    Redactor: "the machine of `redact`",
     count_text: "counts one text; `count_tokens` counts a stream",
     TextThrottle: "decides what is shown; `throttle_text` shows it",
+    Verdict: "a value",
     Deadlines: "a value that sources take",
+    Preset: "a value that pipelines are built from",
+    StreamPipelineBuilder: "builds what is under test",
+    StreamMetrics: "counts what it is told; `tap_metrics` tells it",
+    MetricsRegistry: "totals what `tap_metrics` counts",
+    MetricsSummary: "a value",
+    RegistrySummary: "a value",
+    Outcome: "a value",
+    Pressure: "a value",
+    quietly: "wraps the callback of a tap, not a stream",
 }
 """What is public where operators, sources and sinks are, and why it is none."""

@@ -10,7 +10,7 @@ import pytest
 import rxstream
 from tests.contract.subjects import EXEMPT, SINKS, SOURCES, STAGES
 
-ROOMS = ["operators", "taps", "sources", "sinks"]
+ROOMS = ["operators", "taps", "sources", "sinks", "pipeline"]
 """Where streams are begun, shaped, looked at and ended; a room need not have been built yet."""
 BUILT = [room for room in ROOMS if room in {module.name for module in pkgutil.iter_modules(rxstream.__path__)}]
 TABLES: dict[str, Iterable[tuple[Any, str]]] = {
@@ -18,6 +18,7 @@ TABLES: dict[str, Iterable[tuple[Any, str]]] = {
     "taps": STAGES,
     "sources": SOURCES,
     "sinks": SINKS,
+    "pipeline": STAGES,
 }
 
 

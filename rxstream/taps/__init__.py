@@ -1,0 +1,22 @@
+"""Taps for `pipe`: they look at a stream and leave it as it is."""
+
+from rxstream.taps.metrics import NO_METRICS, MetricsSummary, Outcome, Pressure, StreamMetrics
+from rxstream.taps.quietly import quietly
+from rxstream.taps.registry import MetricsRegistry, RegistrySummary
+from rxstream.taps.tap_log import tap_log
+from rxstream.taps.tap_metrics import tap_metrics
+from rxstream.taps.tap_progress import tap_progress
+
+__all__ = [
+    "NO_METRICS",
+    "MetricsRegistry",
+    "MetricsSummary",
+    "Outcome",
+    "Pressure",
+    "RegistrySummary",
+    "StreamMetrics",
+    "quietly",
+    "tap_log",
+    "tap_metrics",
+    "tap_progress",
+]
