@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import reactivex
 
 from rxstream.simulator import FAST, Settings, simulator_in_background
 
@@ -37,3 +39,14 @@ def test_each_fragment_is_python_and_its_imports_are_there(fragment: str) -> Non
 
     imports = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     exec("\n".join(imports), {})  # noqa: S102 - the README is our own
+
+
+@pytest.mark.parametrize("fragment", [fragment for fragment in FRAGMENTS if "def test_" in fragment])
+def test_each_test_in_it_passes(fragment: str) -> None:
+    names: dict[str, Any] = {"tokens": reactivex.empty()}
+    exec(fragment, names)  # noqa: S102 - the README is our own
+
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        test()
