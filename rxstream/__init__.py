@@ -17,7 +17,7 @@
 Everything that most programs need is here. The parts that others are built of
 live one floor down: `rxstream.framing`, `rxstream.tokenizer`, `rxstream.flow`,
 `rxstream.schedulers`, `rxstream.operators`, `rxstream.taps`, `rxstream.sources`,
-`rxstream.sinks`, `rxstream.simulator`.
+`rxstream.sinks`, `rxstream.pipeline`, `rxstream.simulator`.
 """
 
 from rxstream.dialect import Capabilities, Dialect, RateLimits

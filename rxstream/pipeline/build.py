@@ -211,7 +211,10 @@ def _without(api: str, model: str) -> str:
 
 
 def _one_of(value: object, *kinds: type[Any]) -> Any:
-    """Return `value`, if it is of one of these kinds: not everybody has a type checker. It may hold a key: not shown."""
+    """Return `value`, if it is of one of these kinds: not everybody has a type checker.
+
+    What it is instead is not shown: it may be a key.
+    """
     if not isinstance(value, kinds) or isinstance(value, bool):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise TypeError(f"{wanted} is wanted, not {type(value).__name__}")

@@ -169,9 +169,9 @@ class StreamPipelineBuilder(Struct, frozen=True):
         Tokens go straight through while they are wanted. What has to wait is joined, up to
         4 KiB of text, so that the consumer gets it all at once; then the source is told to wait.
 
-        Measured, against no preset: a consumer that takes a millisecond for each token is done with a
-        burst of 200 in about a fiftieth of the time. One that is quick gains nothing and pays half a
-        microsecond of CPU a token.
+        Measured, against no preset, with bursts of 200 tokens and a consumer that takes a millisecond
+        for each it is given: it is done with a token after about a seventieth of the time. A quick
+        consumer gains nothing, and pays half a microsecond of CPU a token.
         """
         return self._preset(LOW_LATENCY)
 
@@ -189,20 +189,20 @@ class StreamPipelineBuilder(Struct, frozen=True):
         Reads are of 64 KiB. The neighbouring deltas of 20 milliseconds are joined, and so is all
         that has to wait, up to 1 MiB of text; then the source is told to wait.
 
-        Measured, against no preset: two thirds to five sixths of the CPU a token of a flood that is
-        read in an `async for`, and less the more is done with each; tokens come up to 20
-        milliseconds later.
+        Measured, against no preset: three quarters of the CPU a token of a flood that is read in an
+        `async for`, and less the more is done with each; a stream that nobody reads on holds a
+        third; tokens come up to 20 milliseconds later.
         """
         return self._preset(HIGH_THROUGHPUT)
 
     def low_memory(self) -> "StreamPipelineBuilder":
         """Hold little of each stream: for very many at once.
 
-        Reads are of 1 to 4 KiB, which bounds what the HTTP client holds as well. 128 tokens and
+        Reads are of 4 KiB, which bounds what the HTTP client holds as well. 128 tokens and
         16 KiB of text may wait, from the source to the sink, 64 tokens of them in the pipeline.
 
-        Measured, against no preset: a stream that nobody reads on holds about a tenth, some 30 to 40
-        KiB; reading one costs up to twice the CPU.
+        Measured, against no preset: a stream that nobody reads on holds about a tenth, some 40 KiB;
+        a token of a flood costs about twice the CPU.
         """
         return self._preset(LOW_MEMORY)
 

@@ -1,6 +1,6 @@
 """What a pipeline is to be, as a value: just as it was said, right or wrong."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -48,7 +48,6 @@ class PipelineConfig(Struct, frozen=True, kw_only=True):
         """Name what was said, but not the values: one may be a key."""
         return f"PipelineConfig(with {', '.join(name for name, _ in self.__rich_repr__()) or 'nothing'})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
-        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
-            if getattr(self, name) not in (None, (), {}, default):
-                yield name, "..."
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show as little in a notebook."""
+        return [(name, "...") for name in self.__struct_fields__ if getattr(self, name) not in (None, (), {})]

@@ -72,6 +72,7 @@ HIGH_THROUGHPUT = Preset(
 )
 LOW_MEMORY = Preset(
     name="low_memory",
+    smallest_read=4 * KIB,
     largest_read=4 * KIB,
     maximum_items=128,
     maximum_bytes=16 * KIB,

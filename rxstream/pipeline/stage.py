@@ -97,9 +97,16 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
 
 def _signature_of(transformer: Callable[..., Any]) -> inspect.Signature:
     try:
-        return inspect.signature(transformer)
+        return inspect.signature(transformer, eval_str=True)
     except ValueError:  # some of what is written in C does not say
         raise TypeError("it does not say what arguments it takes: wrap it in a function") from None
+    except (
+        NameError,
+        AttributeError,
+        SyntaxError,
+        TypeError,
+    ):  # an annotation means nothing here; its words do
+        return inspect.signature(transformer)
 
 
 def _factory(make: Callable[..., Any], wanted: list[inspect.Parameter]) -> Callable[[], Machine[Any, Any]]:
@@ -108,7 +115,10 @@ def _factory(make: Callable[..., Any], wanted: list[inspect.Parameter]) -> Calla
     if wanted:
         arguments = ", ".join(parameter.name for parameter in wanted)
         raise TypeError(f"it needs {arguments}: give lambda: {name}({arguments})")
-    made = make() if not isinstance(make, type) or _is_machine(make) else None
+    try:
+        made = make() if not isinstance(make, type) or _is_machine(make) else None
+    except Exception as error:  # of whatever kind: it would come again with every subscription
+        raise TypeError(f"to make one raised {type(error).__name__} ({error})") from error
     if isinstance(made, Observable) or (callable(made) and not _is_machine(made)):
         raise TypeError(f"it makes an operator, and is none: give {name}()")
     if not _is_machine(made):
@@ -129,7 +139,7 @@ def _is_operator(transformer: Callable[..., Any], parameter: inspect.Parameter) 
 
 def _says_observable(annotation: object) -> bool | None:
     """Whether an annotation, evaluated or not, is of an Observable and not of a token; `None` if it is of anything."""
-    if annotation in {inspect.Parameter.empty, Any, object, "Any", "object"} or isinstance(annotation, TypeVar):
+    if annotation in (inspect.Parameter.empty, Any, object, "Any", "object") or isinstance(annotation, TypeVar):
         return None
     words = set(_WORD.findall(annotation if isinstance(annotation, str) else repr(annotation)))
     if words & {"Observable", "ObservableBase"}:

@@ -3,5 +3,6 @@
 from rxstream.sources.async_iterable import from_async_iterable
 from rxstream.sources.body import HttpStreamHandler
 from rxstream.sources.deadlines import Deadlines
+from rxstream.sources.recording import Recording, recordings, replay
 
 __all__ = ["Deadlines", "HttpStreamHandler", "from_async_iterable"]

@@ -2,6 +2,7 @@
 
 from rxstream.taps.metrics import NO_METRICS, MetricsSummary, Outcome, Pressure, StreamMetrics
 from rxstream.taps.quietly import quietly
+from rxstream.taps.record import record
 from rxstream.taps.registry import MetricsRegistry, RegistrySummary
 from rxstream.taps.tap_log import tap_log
 from rxstream.taps.tap_metrics import tap_metrics
@@ -16,6 +17,7 @@ __all__ = [
     "RegistrySummary",
     "StreamMetrics",
     "quietly",
+    "record",
     "tap_log",
     "tap_metrics",
     "tap_progress",

@@ -18,6 +18,10 @@ from typing import Any
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.demand import measure as measure_demand
 from tests.benchmarks.in_memory import measure
+from tests.benchmarks.operators import REFERENCE as PLAIN_MAP
+from tests.benchmarks.operators import measure as measure_operators
+from tests.benchmarks.presets import NONE, UNITS
+from tests.benchmarks.presets import measure as measure_presets
 
 COUNTS = {"flood": 20_000, "events": 2_000}
 """How many tokens an answer has in each mode."""
@@ -41,6 +45,8 @@ def main() -> None:
     for size, ways in measure_demand(options.rounds).items():
         figures[f"added by demand, {size}"] = ways
         _print(f"added by demand, {size}", ways, reference="observe_on(asyncio)")
+    figures["added by operators"] = measure_operators(options.rounds)
+    _print("added by operators, taps and pipelines", figures["added by operators"], reference=PLAIN_MAP)
     with subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.server"], stdout=subprocess.PIPE, text=True
     ) as server:
@@ -52,6 +58,9 @@ def main() -> None:
                 figures[title] = costs
                 results[f"peak KiB, {title}"] = peaks
                 _print(title, costs, reference=REFERENCE, peaks=peaks)
+            results["presets"] = measure_presets(base, options.rounds)
+            for figure, presets in results["presets"].items():
+                _print(f"presets: {figure}", presets, reference=NONE, unit=UNITS[figure])
         finally:
             server.terminate()
     if options.json:
@@ -76,10 +85,15 @@ def _over_loopback(base: str, mode: str, rounds: int) -> tuple[dict[str, list[fl
 
 
 def _print(
-    title: str, costs: dict[str, list[float]], *, reference: str, peaks: dict[str, list[float]] | None = None
+    title: str,
+    costs: dict[str, list[float]],
+    *,
+    reference: str,
+    peaks: dict[str, list[float]] | None = None,
+    unit: str = "CPU microseconds a token",
 ) -> None:
     """Print medians with their spread, and the median ratio to `reference`, round by round."""
-    print(f"\n{title}: CPU microseconds a token, median (least to most), ratio to {reference}")
+    print(f"\n{title}: {unit}, median (least to most), ratio to {reference}")
     for name, each in costs.items():
         ratios = [cost / other for cost, other in zip(each, costs.get(reference, []), strict=False)]
         ratio = f"{median(ratios):8.2f} x" if ratios else ""

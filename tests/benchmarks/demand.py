@@ -7,7 +7,7 @@ taken off.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -30,8 +30,10 @@ PLENTY = 1e12
 """Permits a second, so that nobody waits for one."""
 
 
-def pushed(burst: int, controller: StreamBackpressureController | None) -> Observable[TextDelta]:
-    """Return `COUNT` tokens, pushed at the pace that the gate allows."""
+def pushed(
+    burst: int, controller: StreamBackpressureController | None = None, *, tokens: Sequence[TextDelta] = TOKENS
+) -> Observable[TextDelta]:
+    """Return `tokens`, pushed at the pace that the gate allows."""
 
     def subscribe(
         observer: abc.ObserverBase[TextDelta], scheduler: abc.SchedulerBase | None = None
@@ -43,8 +45,8 @@ def pushed(burst: int, controller: StreamBackpressureController | None) -> Obser
 
         async def push() -> None:
             emit = observer.on_next
-            for first in range(0, COUNT, burst):
-                for token in TOKENS[first : first + burst]:
+            for first in range(0, len(tokens), burst):
+                for token in tokens[first : first + burst]:
                     emit(token)
                 await asyncio.sleep(0)
                 if gate is not None and not gate.is_open:

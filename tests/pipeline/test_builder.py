@@ -313,7 +313,7 @@ def test_a_key_that_cannot_be_used_is_not_told() -> None:
 def test_showing_a_builder_shows_no_key() -> None:
     builder = NEW.with_provider("openai", api_key="secret").with_model("gpt-5").low_memory()
 
-    shown = repr(builder) + repr(builder.build()) + repr([*builder.config.__rich_repr__()])
+    shown = repr(builder) + repr(builder.build()) + repr(builder.config.__rich_repr__())
 
     assert "secret" not in shown
     assert "provider_options, model, presets" in shown

@@ -78,7 +78,7 @@ async def test_the_source_hears_it_through_what_lies_between(
 
     await collect(source.stream.pipe(between, NEW.low_memory().build()))
 
-    assert source.reads == [(1024, 4096)]
+    assert source.reads == [(4096, 4096)]
 
 
 @virtual_time
@@ -87,7 +87,7 @@ async def test_what_is_said_nearest_to_the_source_counts() -> None:
 
     await collect(source.stream.pipe(NEW.low_memory().build(), NEW.high_throughput().build()))
 
-    assert source.reads == [(1024, 4096)]
+    assert source.reads == [(4096, 4096)]
 
 
 @virtual_time

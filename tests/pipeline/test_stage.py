@@ -3,14 +3,14 @@
 import functools
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import pytest
 import reactivex
 from reactivex import Observable
 from reactivex import operators as ops
 
-from rxstream.operators import buffered, frames, map_async, text, tool_calls
+from rxstream.operators import ContentFilter, buffered, frames, map_async, text, tool_calls
 from rxstream.pipeline.stage import stage_of
 from rxstream.rx import lift
 from rxstream.tokens import StreamToken, TextDelta
@@ -42,6 +42,17 @@ class Named(Twice):
 
 def annotated(source: Observable[StreamToken]) -> Observable[StreamToken]:
     return source.pipe(ops.take(1))
+
+
+Heard: TypeAlias = StreamToken
+
+
+def with_an_alias_in_text(token: "Heard") -> "Heard":
+    return token
+
+
+def with_words_nobody_knows(token: "nowhere.TextDelta") -> StreamToken:  # type: ignore[name-defined]  # noqa: F821  # so it is
+    return cast(StreamToken, token)
 
 
 def annotated_with_text(source: "Observable[StreamToken]") -> "Observable[StreamToken]":
@@ -121,6 +132,8 @@ FUNCTIONS: list[tuple[Callable[[Any], Any], list[StreamToken]]] = [
     (lambda token: None, []),
     (first, [ONE, TWO]),
     (nothing, []),
+    (with_an_alias_in_text, [ONE, TWO]),
+    (with_words_nobody_knows, [ONE, TWO]),
     ({ONE: TWO, TWO: ONE}.get, [TWO, ONE]),
 ]
 
@@ -179,6 +192,7 @@ def waits(period: timedelta) -> Callable[[Observable[Any]], Observable[Any]]:
         (Named, "it needs word: give lambda: Named(word)"),
         (Thing, "no machine"),
         (lambda: 3, "no machine"),
+        (lambda: ContentFilter([""]), "to make one raised ValueError"),
         (tool_calls, "it makes an operator, and is none: give tool_calls()"),
         (text, "give text()"),
         (frames, "timedelta, which is neither an Observable nor a token"),
