@@ -90,6 +90,7 @@ from rxstream.operators import (
     guard,
     json_elements,
     map_async,
+    once,
     parse_aws_event_stream,
     parse_ndjson,
     parse_sse,
@@ -107,12 +108,13 @@ from rxstream.pipeline import StreamingPipeline, StreamPipelineBuilder
 from rxstream.providers import AiProvider, Health
 from rxstream.rx import StreamTransformer, lift
 from rxstream.sinks import collect, iterate, to_async_iterator
-from rxstream.sources import Deadlines, HttpStreamHandler, from_async_iterable
+from rxstream.sources import Deadlines, HttpStreamHandler, Recording, from_async_iterable, recordings, replay
 from rxstream.taps import (
     NO_METRICS,
     MetricsRegistry,
     MetricsSummary,
     StreamMetrics,
+    record,
     tap_log,
     tap_metrics,
     tap_progress,
@@ -197,6 +199,7 @@ __all__ = [
     "Reasoning",
     "ReasoningDelta",
     "ReasoningPart",
+    "Recording",
     "Redactor",
     "RefusalDelta",
     "Retract",
@@ -254,12 +257,16 @@ __all__ = [
     "lift",
     "map_async",
     "merge_deltas",
+    "once",
     "parse_aws_event_stream",
     "parse_ndjson",
     "parse_sse",
     "partial_json",
     "rate_limit",
+    "record",
+    "recordings",
     "redact",
+    "replay",
     "snapshots",
     "split_thinking",
     "take_until_stop",

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, NoReturn, TypeVar
+from functools import partial
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast, runtime_checkable
 
 from msgspec import Struct
 
@@ -29,6 +30,7 @@ from rxstream.surrogates import JoinSurrogates, mend_text
 from rxstream.tokens import CONTENT, StreamToken
 
 F = TypeVar("F")
+Frame = TypeVar("Frame", covariant=True)
 
 
 class HttpRequest(Struct, frozen=True):
@@ -47,6 +49,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     images: bool = False
     tools: bool = False
     parallel_tools: bool = False
+    free_text_tools: bool = False
+    """Tools that take plain text in place of arguments."""
     reasoning: bool = False
     structured_output: bool = False
     logprobs: bool = False
@@ -115,6 +119,14 @@ class Decoder(ABC, Generic[F]):
     def feed(self, frame: F, /) -> list[StreamToken]:
         """Take one frame; return its tokens."""
 
+    def skim(self, made: list[StreamToken], chunk: bytes, start: int, /) -> int:  # noqa: ARG002  # for those that can
+        """Add the tokens of the whole events that begin at `start` of a chunk to `made`; return where they end.
+
+        A quicker way through events of which only the usual ones are understood; it stops at the first other
+        one, and gives what parser and `feed` would.
+        """
+        return start
+
     @abstractmethod
     def flush(self) -> list[StreamToken]:
         """Return what a clean end of the body completes.
@@ -139,9 +151,10 @@ class FrameReader(Generic[F]):
         self._provider = provider
         self._decoder = decoder
         self._decode = decoder.feed
+        self._skim = None if type(decoder).skim is cast(Any, Decoder).skim else decoder.skim
         self._assembler = MessageAssembler()
         self._joiner: JoinSurrogates | None = None
-        self.frames_read = 0
+        self._has_frames = False
         self.tokens_made = 0
         """Rises with real progress; keep-alive comments and pings leave it as it is."""
         self.has_content = False
@@ -167,12 +180,29 @@ class FrameReader(Generic[F]):
 
     def feed_all(self, frames: Sequence[F]) -> list[StreamToken]:
         """Take several frames at once; return their tokens."""
-        made: list[StreamToken] = []
-        decode = self._decode
-        self.frames_read += len(frames)
-        try:
+
+        def give(take: Callable[[F], None], _skim: object) -> None:
             for frame in frames:
-                made += decode(frame)
+                take(frame)
+
+        return self.feed_from(give)
+
+    def feed_from(
+        self, give: Callable[[Callable[[F], None], Callable[[bytes, int], int] | None], None]
+    ) -> list[StreamToken]:
+        """Take the frames that `give` hands to its first argument; return their tokens.
+
+        Its second argument is the decoder's `skim`, if it has one, for whoever has bytes.
+        """
+        made: list[StreamToken] = []
+        decode, skim = self._decode, self._skim
+
+        def take(frame: F) -> None:
+            self._has_frames = True
+            made.extend(decode(frame))
+
+        try:
+            give(take, None if skim is None else partial(skim, made))
         except Exception as error:
             raise_as_it_is(self.broken(error, made + completed_by(error)))
         return self._noted(made)
@@ -200,7 +230,7 @@ class FrameReader(Generic[F]):
         else:  # a decoder raises nothing else; if one does, the stream still ends the one way
             ending = ProtocolError(f"what was read could not be understood ({type(error).__name__})")
             ending.__cause__ = error
-        if isinstance(ending, TruncatedStreamError) and self.frames_read and not self.tokens_made:
+        if isinstance(ending, TruncatedStreamError) and self._has_frames and not self.tokens_made:
             ending.message += f"; nothing in it was of the {self._provider} API"
         ending.provider = ending.provider or self._provider
         ending.resume_after = self._decoder.resume_after
@@ -222,12 +252,24 @@ class FrameReader(Generic[F]):
         return made
 
 
+@runtime_checkable
+class FeedsInto(Protocol[Frame]):
+    """A parser that hands each frame over as soon as it is read, and lets others read what they understand."""
+
+    def feed_into(
+        self, chunk: bytes, take: Callable[[Frame], object], skim: Callable[[bytes, int], int] | None = None
+    ) -> None:
+        """Take `chunk`; see `SseParser.feed_into`."""
+        ...
+
+
 class BodyReader(Generic[F]):
     """The bytes of a response body in, tokens out, in one hop: a machine."""
 
     def __init__(self, parser: Machine[bytes, F], frames: FrameReader[F]) -> None:
         self._parser = parser
         self._parse = parser.feed
+        self._feed_into = cast(FeedsInto[F], parser).feed_into if isinstance(parser, FeedsInto) else None
         self._frames = frames
         self._read = frames.feed_all
 
@@ -252,6 +294,8 @@ class BodyReader(Generic[F]):
         return self._frames.message
 
     def feed(self, chunk: bytes, /) -> list[StreamToken]:
+        if self._feed_into is not None:
+            return self._frames.feed_from(partial(self._feed_into, chunk))
         try:
             frames = self._parse(chunk)
         except Exception as error:
@@ -280,7 +324,10 @@ class BodyReader(Generic[F]):
 
     def _broken(self, error: Exception) -> StreamError:
         """The parser's error, after the tokens of the frames that it had completed."""
-        return self._frames.broken(error, self._read(completed_by(error)))
+        made = self._read(completed_by(error))
+        ending = self._frames.broken(error, [])
+        ending.completed = made + ending.completed
+        return ending
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,13 +337,17 @@ class Dialect(Generic[F]):
     name: str
     """Such as `openai.chat`."""
     base_url: str
-    """Where the service lives unless the caller says otherwise."""
+    """Where the service lives unless the caller says otherwise; empty where only the caller can know."""
     base_url_variable: str | None = None
     """The environment variable that overrides `base_url`."""
     find_base_url: Callable[[Mapping[str, str]], str | None] | None = None
     """The address that the environment implies otherwise, as by a region or a project; `None` if it does not."""
+    address: Callable[[str, str], str] | None = None
+    """Make one address of a base URL, without its query, and a path, where they are not just joined."""
     key_variable: str | None
     """The environment variable that holds the key; `None` where the service needs none."""
+    needs_key: bool = True
+    """Whether the service refuses who has no key; a server on this machine may do without."""
     build_request: Callable[[ChatRequest], HttpRequest]
     """Write a request down; raises `ConfigurationError` for what the API can't be asked."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -350,6 +401,7 @@ _WORDS = {
     "images": "images",
     "tools": "tools",
     "parallel_tools": "parallel tool calls",
+    "free_text_tools": "tools that take free text",
     "reasoning": "reasoning",
     "structured_output": "structured output",
     "logprobs": "log probabilities",
@@ -363,6 +415,7 @@ def _asked(request: ChatRequest) -> Iterator[tuple[str, bool]]:
     yield "images", any(isinstance(part, ImagePart) for message in request.messages for part in message.parts)
     yield "tools", bool(request.tools)
     yield "parallel_tools", bool(request.tools) and request.parallel_tool_calls is True
+    yield "free_text_tools", any(tool.takes_free_text for tool in request.tools)
     yield "reasoning", request.reasoning is not None
     yield "structured_output", request.response_format is not None and request.response_format != "text"
     yield "logprobs", request.logprobs is not None

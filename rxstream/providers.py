@@ -292,7 +292,11 @@ class AiProvider:
     async def _call(self, request: HttpRequest, elsewhere: Callable[[str], str] | None = None) -> HttpCall:
         key = await self._key()
         base_url = elsewhere(self.base_url) if elsewhere else self.base_url
-        url = _joined(base_url, request.path)
+        if not base_url:
+            variable = self.dialect.base_url_variable
+            hint = f", or set the environment variable {variable}" if variable else ""
+            raise ConfigurationError(f"no address: pass base_url={hint}", provider=self.dialect.name)
+        url = _joined(base_url, request.path, self.dialect.address)
 
         def refuse(status: int, headers: Mapping[str, str], body: bytes) -> StreamError:
             error = self.dialect.read_error(status, headers, body)
@@ -385,10 +389,11 @@ def _usable_address(url: str, where: str) -> str:
     return url.rstrip("/")
 
 
-def _joined(base_url: str, path: str) -> str:
+def _joined(base_url: str, path: str, join: Callable[[str, str], str] | None = None) -> str:
     """`path` on `base_url`; a query of the latter, such as Azure's `api-version`, goes into each request."""
     base_url, _, query = base_url.partition("?")
-    return f"{base_url.rstrip('/')}{path}{'?&'['?' in path] if query else ''}{query}"
+    url = join(base_url.rstrip("/"), path) if join else base_url.rstrip("/") + path
+    return f"{url}{'?&'['?' in path] if query else ''}{query}"
 
 
 def _get(path: str) -> HttpRequest:

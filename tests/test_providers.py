@@ -32,6 +32,7 @@ ALL = Capabilities(
     images=True,
     tools=True,
     parallel_tools=True,
+    free_text_tools=True,
     reasoning=True,
     structured_output=True,
     logprobs=True,
@@ -256,6 +257,29 @@ def test_a_query_of_the_address_goes_into_every_request() -> None:
     assert len(versioned.heads) == 3
 
 
+def test_a_dialect_may_join_its_addresses_in_its_own_way() -> None:
+    def address(base_url: str, path: str) -> str:
+        return f"{base_url}/here{path}"
+
+    joining = replace(ABLE, address=address)
+
+    @asking({"/here/toy?v=1": BODY}, joining, query="?v=1")
+    async def server(provider: AiProvider) -> None:
+        await ask_once(provider)
+
+    assert server.heads[0].startswith("post /here/toy?v=1 ")
+
+
+def test_an_address_that_only_the_caller_can_know_is_missed_before_any_request() -> None:
+    async def ask(_: MovableLoop) -> None:
+        for variable, hint in ((None, "pass base_url=$"), ("TOY_ADDRESS", "set the environment variable TOY_ADDRESS")):
+            homeless = AiProvider(replace(ABLE, base_url="", base_url_variable=variable), api_key="k")
+            with pytest.raises(ConfigurationError, match=hint):
+                await collect(homeless.stream("?", model="toy"))
+
+    run_movable(ask)
+
+
 def test_the_headers_of_the_dialect_go_with_every_request() -> None:
     @asking({"/toy": BODY, "/models": b'{"models":["a"]}'}, replace(ABLE, headers={"toy-version": "7"}))
     async def server(provider: AiProvider) -> None:
@@ -390,6 +414,10 @@ def image() -> Message:
         (ChatRequest(model="m", messages=[image()]), "images"),
         (ChatRequest.of("?", model="m", tools=[Tool("add")]), "tools"),
         (ChatRequest.of("?", model="m", tools=[Tool("add")], parallel_tool_calls=True), "tools, parallel tool calls"),
+        (
+            ChatRequest.of("?", model="m", tools=[Tool("sql", takes_free_text=True)]),
+            "tools, tools that take free text",
+        ),
         (ChatRequest.of("?", model="m", reasoning=Reasoning("low")), "reasoning"),
         (ChatRequest.of("?", model="m", response_format="json"), "structured output"),
         (ChatRequest.of("?", model="m", response_format=JsonSchema("s", {})), "structured output"),

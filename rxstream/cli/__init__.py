@@ -1,4 +1,4 @@
-"""The command line: `rxstream chat | decode | serve | tokens`, one file for each command.
+"""The command line: `rxstream chat | decode | providers | serve | tokens`, one file for each command.
 
 Exit status: 0 healthy, 1 the stream carried or became an error, 2 usage, 130 interrupted.
 """
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from rxstream.cli import chat, decode, serve, tokens
+from rxstream.cli import chat, decode, providers, serve, tokens
 from rxstream.errors import ConfigurationError, StreamError
 
-COMMANDS = (chat, decode, serve, tokens)
+COMMANDS = (chat, decode, providers, serve, tokens)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

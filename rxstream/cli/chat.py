@@ -13,8 +13,7 @@ from contextlib import AsyncExitStack
 
 from reactivex import Observable
 
-from rxstream.dialects import dialect, dialects
-from rxstream.errors import ConfigurationError
+from rxstream.dialects import FAMILIES, dialect, dialect_and_model, dialects, presets
 from rxstream.providers import AiProvider
 from rxstream.simulator import Simulator
 from rxstream.sinks import iterate
@@ -45,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-m",
         "--model",
         metavar="PROVIDER:MODEL",
-        help="such as openai:gpt-5; a provider is a family or one API of: " + ", ".join(dialects()),
+        help="such as openai:gpt-5; a provider is a service ("
+        + ", ".join([*FAMILIES, *presets()])
+        + ") or one API of: "
+        + ", ".join(dialects()),
     )
     parser.add_argument("--base-url", metavar="URL", help="where the API is, for compatible and local servers")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer to ask for, in tokens")
@@ -66,7 +68,7 @@ async def _chat(options: argparse.Namespace) -> int:
             print(f"no model named: the simulator answers, at {address}{_hint()}", file=sys.stderr)
             provider, model = AiProvider(SIMULATED_API, base_url=address, api_key=None), "simulator"
         else:
-            api, model = _named(options.model)
+            api, model = dialect_and_model(options.model or "")
             provider = AiProvider(api, base_url=options.base_url)
         await stack.enter_async_context(provider)
         chosen = {} if options.max_tokens is None else {"max_tokens": options.max_tokens}
@@ -158,17 +160,8 @@ def _note(line: str) -> None:
         print(f"{DIM}{line}{PLAIN}", file=sys.stderr, flush=True)
 
 
-def _named(name: str | None) -> tuple[str, str]:
-    """The API and the model that `-m` names: `openai:gpt-5`, or `openai.chat:gpt-5`."""
-    provider, colon, model = (name or "").partition(":")
-    known = dialects()
-    family = [api for api in known if api.partition(".")[0] == provider]
-    if not colon or not model:
-        raise ConfigurationError(f"-m takes PROVIDER:MODEL, such as openai:gpt-5; providers: {', '.join(known)}")
-    return (family[0] if family else dialect(provider).name), model
-
-
 def _hint() -> str:
     """Which keys are there for a next step."""
-    found = [name for name in dialects() if (variable := dialect(name).key_variable) and os.environ.get(variable)]
+    names = [*dialects(), *presets()]
+    found = [name for name in names if (variable := dialect(name).key_variable) and os.environ.get(variable)]
     return f"; with -m {found[0]}:MODEL the service does" if found else ""

@@ -1,7 +1,9 @@
 """How each API is asked, framed and decoded: one file for each, found by its name.
 
 `openai.chat` lives in `openai_chat.py`, which ends in its `Dialect` value; a file
-put here is a dialect. Other packages add theirs as entry points of the group
+put here is a dialect. A family (`openai`) stands for the API of it that is usually
+meant. `presets()` are services that speak another's API (`groq`): rows of a table,
+not files. Other packages add either as entry points of the group
 `rxstream.dialects`, each a name and where its `Dialect` value lies. Nothing is
 imported before it is asked for by name.
 """
@@ -16,10 +18,21 @@ from typing import Any, cast
 from rxstream.dialect import Dialect
 from rxstream.errors import ConfigurationError
 
-__all__ = ["dialect", "dialects"]
+__all__ = ["FAMILIES", "additions", "dialect", "dialect_and_model", "dialects", "presets"]
 
 GROUP = "rxstream.dialects"
 """The group of entry points by which other packages add dialects."""
+
+FAMILIES = {
+    "anthropic": "anthropic.messages",
+    "bedrock": "bedrock.converse",
+    "cohere": "cohere.v2",
+    "gemini": "gemini.generate",
+    "mistral": "mistral.chat",
+    "ollama": "ollama.native",
+    "openai": "openai.chat",
+}
+"""What the first part of a name means by itself."""
 
 
 def dialects() -> list[str]:
@@ -27,20 +40,50 @@ def dialects() -> list[str]:
     return sorted({*_modules(), *(point.name for point in _entry_points())})
 
 
+def presets() -> list[str]:
+    """Return the names of all presets, sorted; no dialect is imported for it."""
+    from rxstream.dialects import _presets  # when they are asked for
+
+    return _presets.names()
+
+
+def additions() -> dict[str, str]:
+    """Return what other packages add, sorted: by name, the package; nothing is imported for it."""
+    ours = {*_modules(), *presets(), *(family for family, api in FAMILIES.items() if api in _modules())}
+    points = [point for point in _entry_points() if point.name not in ours]
+    return {point.name: point.dist.name if point.dist else point.module for point in points}
+
+
 def dialect(name: str | Dialect[Any]) -> Dialect[Any]:
-    """Return the dialect of that name; a `Dialect` is returned as it is.
+    """Return the dialect of that name, family or preset; a `Dialect` is returned as it is.
 
     A dialect of rxstream goes before another package's of the same name. Raises
     `ConfigurationError` for a name that nobody has, or whose package is broken.
     """
     if isinstance(name, Dialect):
         return name
-    if name in _modules():
-        return _load(name)
+    api = FAMILIES.get(name, name)
+    if api in _modules():
+        return _load(api)
+    if name in presets():
+        return _load_preset(name)
     for point in _entry_points():
         if point.name == name:
             return _load_point(point)
     raise ConfigurationError(_unknown(name))
+
+
+def dialect_and_model(name: str) -> tuple[Dialect[Any], str]:
+    """Return the dialect and the model that `provider:model` names, such as `openai:gpt-5` or `groq:llama-3.3-70b`.
+
+    Raises `ConfigurationError` where one of the two is missing, or nobody has the provider.
+    """
+    provider, _, model = name.partition(":")
+    if not provider or not model:
+        raise ConfigurationError(
+            f"a model is named PROVIDER:MODEL, such as openai:gpt-5; providers: {', '.join([*FAMILIES, *presets()])}"
+        )
+    return dialect(provider), model
 
 
 @cache
@@ -55,6 +98,12 @@ def _load(name: str) -> Dialect[Any]:
     module = import_module(f"{__name__}.{_modules()[name]}")
     values: list[Any] = [value for value in vars(module).values() if isinstance(value, Dialect)]
     return next(value for value in values if value.name == name)
+
+
+def _load_preset(name: str) -> Dialect[Any]:
+    from rxstream.dialects import _presets  # when one is asked for
+
+    return _presets.preset(name)
 
 
 def _entry_points() -> list[EntryPoint]:
@@ -73,7 +122,8 @@ def _load_point(point: EntryPoint) -> Dialect[Any]:
 
 def _unknown(name: str) -> str:
     known, wanted = dialects(), name.strip().lower()
-    begin_so = [candidate for candidate in known if wanted and candidate.startswith(wanted)]
-    guesses = begin_so or get_close_matches(wanted, known, n=1)
+    names = [*known, *FAMILIES, *presets()]
+    begin_so = [candidate for candidate in names if wanted and candidate.startswith(wanted)]
+    guesses = begin_so or get_close_matches(wanted, names, n=1)
     guess = f". Did you mean {guesses[0]}?" if guesses else ""
-    return f"there is no dialect {name!r}; known are {', '.join(known)}{guess}"
+    return f"there is no dialect {name!r}; known are {', '.join(known)}, and the presets {', '.join(presets())}{guess}"

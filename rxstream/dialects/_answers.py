@@ -53,18 +53,20 @@ def read_refusal(
     *,
     words: Mapping[str, type[ProviderError]],
     request_id_headers: Iterable[str],
+    kind: str | None = None,
 ) -> ProviderError:
     """Return the error that an HTTP answer is.
 
     Header names are lower case. `words` maps the service's kinds and codes to classes; the status decides
-    where they say nothing. `x-should-retry` goes over what the class says about a retry.
+    where they say nothing. `kind` is the kind of error where the service names it outside the body.
+    `x-should-retry` goes over what the class says about a retry.
     """
     complaint = read_body(body)
     named = (headers[name] for name in request_id_headers if headers.get(name))
     error = provider_error(
         complaint.message or _explain(status, body),
         status=status,
-        kind=complaint.kind,
+        kind=kind or complaint.kind,
         code=complaint.code,
         words=words,
         provider=provider,
@@ -99,6 +101,7 @@ def _complaint(error: dict[str, Json], outer: dict[str, Json], said: str | None 
     return Complaint(
         message=said
         or _text(error.get("message"))
+        or _text(error.get("Message"))  # parts of AWS
         or _text(error.get("detail"))
         or _problems(error.get("detail"))
         or _problems(outer.get("errors"))
@@ -252,6 +255,29 @@ def read_anthropic_limits(headers: Mapping[str, str]) -> RateLimits:
         remaining_tokens=_whole(headers.get("anthropic-ratelimit-tokens-remaining")),
         reset_tokens_at=_moment(headers.get("anthropic-ratelimit-tokens-reset")),
         details=_limit_headers(headers),
+    )
+
+
+def read_mistral_limits(headers: Mapping[str, str]) -> RateLimits:
+    """Return the rate limits that Mistral's headers state: of tokens, by the size of requests; resets in seconds."""
+    return RateLimits(
+        limit_requests=_whole(headers.get("x-ratelimit-limit-req-minute")),
+        remaining_requests=_whole(headers.get("x-ratelimit-remaining-req-minute")),
+        limit_tokens=_whole(headers.get("ratelimitbysize-limit") or headers.get("x-ratelimit-limit-tokens-minute")),
+        remaining_tokens=_whole(
+            headers.get("ratelimitbysize-remaining") or headers.get("x-ratelimit-remaining-tokens-minute")
+        ),
+        reset_tokens_s=_duration(f"{headers.get('ratelimitbysize-reset', '').strip()}s"),
+        details=_limit_headers(headers),
+    )
+
+
+def read_cohere_limits(headers: Mapping[str, str]) -> RateLimits:
+    """Return the rate limits that Cohere's headers state, which it does for trial keys."""
+    return RateLimits(
+        limit_requests=_whole(headers.get("x-trial-endpoint-call-limit")),
+        remaining_requests=_whole(headers.get("x-trial-endpoint-call-remaining")),
+        details={name: value for name, value in headers.items() if "-call-" in name},
     )
 
 

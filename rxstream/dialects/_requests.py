@@ -7,7 +7,7 @@ from typing import cast
 import msgspec
 
 from rxstream.errors import ConfigurationError
-from rxstream.messages import ToolCallPart
+from rxstream.messages import Message, ToolCallPart
 from rxstream.tokens import Json, read_arguments
 
 
@@ -48,6 +48,21 @@ class RequestWriter:
 def stated(options: Mapping[str, Json]) -> dict[str, Json]:
     """Return the options that say something: neither `None` nor an empty list."""
     return {name: value for name, value in options.items() if value is not None and value != []}
+
+
+def laid_over(body: dict[str, Json], extra: dict[str, Json]) -> dict[str, Json]:
+    """Return `extra` over `body`, member by member where both have an object."""
+    both: dict[str, Json] = {}
+    for name, value in extra.items():
+        are_objects = isinstance(value, dict) and isinstance(body.get(name), dict)
+        both[name] = laid_over(body[name], cast(dict[str, Json], value)) if are_objects else value
+    return body | both
+
+
+def tools_called(messages: list[Message]) -> dict[str, str]:
+    """Return the names of the tools that were called, by the ids of the calls: some services match results by name."""
+    calls = [part for message in messages for part in message.parts if isinstance(part, ToolCallPart)]
+    return {call.id: call.name for call in calls if call.id is not None}
 
 
 def base64_text(data: bytes) -> str:

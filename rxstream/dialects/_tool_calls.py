@@ -9,7 +9,8 @@ slot becomes, in this order and under one key:
 2. a `ToolCallDelta` for each piece of argument text. Text that came before the
    name is held, and given after the start as one delta.
 3. one `ToolCall` if the text is whole, valid JSON when the call is finished, else
-   `ToolCallTruncated`. A call whose name never came is truncated too.
+   `ToolCallTruncated`. A call whose name never came is truncated too. Free text is whole
+   when its call is, whatever it is.
 
 A finished slot is free again: what comes for it next begins another call.
 """
@@ -55,6 +56,11 @@ class ToolCalls:
         call = self._open.get(slot)
         return call and call.name
 
+    def text(self, slot: Hashable) -> str:
+        """The argument text of the open call of `slot` as far as it came; nothing if there is no such call."""
+        call = self._open.get(slot)
+        return "".join(call.pieces) if call else ""
+
     def came_whole(self, slot: Hashable) -> bool:
         """Whether the arguments of the open call of `slot` are whole, and came in one piece."""
         call = self._open.get(slot)
@@ -63,11 +69,19 @@ class ToolCalls:
         return whole_arguments(call.pieces[0]) is not None
 
     def begin_or_update(
-        self, slot: Hashable, *, id: str | None = None, name: str | None = None, choice: int = 0
+        self,
+        slot: Hashable,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        choice: int = 0,
+        item_id: str | None = None,
+        is_free_text: bool = False,
     ) -> list[StreamToken]:
         """Begin the call of `slot`, or learn its id or name."""
         call = self._call(slot, choice)
-        call.id = call.id or real(id)
+        call.id, call.item_id = call.id or real(id), call.item_id or real(item_id)
+        call.is_free_text = call.is_free_text or is_free_text
         if call.name is not None or (real_name := real(name)) is None:
             return []
         call.name = real_name
@@ -90,17 +104,24 @@ class ToolCalls:
         Raises `ProtocolError` if the value nests too deeply to be written.
         """
         self._call(slot, choice).is_text = False
-        try:
-            text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-        except RecursionError:
-            raise ProtocolError("the arguments of a tool call nest too deeply") from None
-        return self.add(slot, text, choice=choice)
+        return self.add(slot, _as_text(arguments), choice=choice)
+
+    def replace(self, slot: Hashable, arguments: Json) -> None:
+        """Take the JSON value that the arguments of the open call of `slot` came to, where a service sends it in
+        pieces of another form than text; it stands in the place of the text that was given meanwhile.
+
+        Raises `ProtocolError` if the value nests too deeply to be written.
+        """
+        call = self._open[slot]
+        call.is_text = False
+        call.pieces = [_as_text(arguments)]
 
     def finish(self, slot: Hashable, *, cut_short: bool = False) -> list[StreamToken]:
         """Finish the call of `slot`; give nothing if none is open.
 
         `cut_short` says that a limit or a filter stopped the answer. Only text that shows its own end
-        (an object, a list, a string) is whole then: no text at all or `12` may have been going on.
+        (an object, a list, a string) is whole then: no text at all or `12` may have been going on, and free
+        text always may.
         """
         call = self._open.pop(slot, None)
         return call.finished(cut_short=cut_short) if call else []
@@ -127,7 +148,7 @@ class ToolCalls:
 class _Call:
     """One call, growing."""
 
-    __slots__ = ("choice", "id", "is_text", "key", "name", "pieces")
+    __slots__ = ("choice", "id", "is_free_text", "is_text", "item_id", "key", "name", "pieces")
 
     def __init__(self, key: str, choice: int) -> None:
         self.key, self.choice = key, choice
@@ -135,20 +156,35 @@ class _Call:
         self.name: str | None = None
         self.pieces: list[str] = []
         self.is_text = True
+        self.item_id: str | None = None
+        self.is_free_text = False
 
     def finished(self, *, cut_short: bool) -> list[StreamToken]:
         if self.name is None and self.id is None and not self.pieces:
             return []  # a place was named, nothing was said in it
         text = mend_text("".join(self.pieces))
+        if self.is_free_text:
+            return [self.truncated() if cut_short or self.name is None else self._of_free_text(self.name, text)]
         shows_its_end = text.lstrip().startswith(("{", "[", '"'))
         arguments = None if cut_short and not shows_its_end else whole_arguments(text)
         if self.name is None or arguments is None:
             return [self.truncated()]
         raw = text if self.is_text else None
-        return [ToolCall(self.key, self.id, FunctionCall(self.name, arguments), raw)]
+        return [ToolCall(self.key, self.id, FunctionCall(self.name, arguments), raw, self.item_id)]
+
+    def _of_free_text(self, name: str, text: str) -> ToolCall:
+        function = FunctionCall(name, json.dumps(text, ensure_ascii=False))
+        return ToolCall(self.key, self.id, function, text, self.item_id, is_free_text=True)
 
     def truncated(self) -> ToolCallTruncated:
         return ToolCallTruncated(self.key, self.id, self.name or "", mend_text("".join(self.pieces)))
+
+
+def _as_text(arguments: Json) -> str:
+    try:
+        return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise ProtocolError("the arguments of a tool call nest too deeply") from None
 
 
 def real(word: str | None) -> str | None:

@@ -36,6 +36,11 @@ def within(value: Json, name: str) -> Json:
     return cast(dict[str, Json], value).get(name) if isinstance(value, dict) else None
 
 
+def passed_on(value: dict[str, Json]) -> dict[str, Json] | None:
+    """Return the service's own object, if there is something in it, and whoever gets it can write it down."""
+    return value if value and is_shallow(value) else None
+
+
 def is_shallow(value: Json) -> bool:
     """Return whether `value` nests at most `MAX_DEPTH` deep."""
     level = _containers([value])

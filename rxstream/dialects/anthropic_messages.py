@@ -44,6 +44,7 @@ from rxstream.dialects._answers import (
     read_refusal,
 )
 from rxstream.dialects._requests import RequestWriter, base64_text, stated
+from rxstream.dialects._text_run import TextRun
 from rxstream.dialects._tool_calls import ToolCalls
 from rxstream.dialects._values import as_count, as_text, is_shallow, within
 from rxstream.errors import (
@@ -196,7 +197,8 @@ class Event(Struct, gc=False):
 class MessagesDecoder(Decoder[SseEvent]):
     """Events of the Messages API in, stream tokens out."""
 
-    def __init__(self, raw_events: bool = False) -> None:
+    def __init__(self, raw_events: bool = False, provider: str = NAME) -> None:
+        self._provider = provider
         self.ended = False
         self._raw_events = raw_events
         self._json = JsonReader(Event)
@@ -207,6 +209,7 @@ class MessagesDecoder(Decoder[SseEvent]):
         self._doubtful: list[int] = []  # finished calls without arguments, or cut before the first of them
         self._usage: dict[str, Json] = {}
         self._end_details: dict[str, Json] = {}
+        self._run = TextRun(self._read_text, padding=b"")
 
     @property
     def has_surrogates(self) -> bool:
@@ -219,13 +222,16 @@ class MessagesDecoder(Decoder[SseEvent]):
             event = self._read(frame.data)
         except ProtocolError:
             if frame.event == "error" and read_body(frame.data).message:
-                raise _refusal(frame) from None
+                raise self._refusal(frame) from None
             if isinstance(frame, UnknownLines) or frame.is_done or not frame.data.strip():
                 return []  # nothing that the API sends, and nothing that it says
             raise
         delta = event.delta
         if delta is not None and delta.type == "text_delta":  # the usual event goes the short way
-            return [TextDelta(delta.text, event.index)] if delta.text else []
+            if not delta.text:
+                return []
+            self._run.learn(frame, delta.text, event.index)
+            return [TextDelta(delta.text, event.index)]
         return self._feed_other(event, frame)
 
     def flush(self) -> list[StreamToken]:
@@ -236,10 +242,18 @@ class MessagesDecoder(Decoder[SseEvent]):
     def fail(self, error: Exception, /) -> list[StreamToken]:  # noqa: ARG002  # whatever broke the stream
         return self._calls.cut()
 
+    def skim(self, made: list[StreamToken], chunk: bytes, start: int, /) -> int:
+        return start if self.ended else self._run.skim(made, chunk, start)
+
+    def _read_text(self, data: bytes) -> str | None:
+        """The text of an event that is nothing else."""
+        delta = self._read(data).delta
+        return delta.text if delta is not None and delta.type == "text_delta" else None
+
     def _feed_other(self, event: Event, frame: SseEvent) -> list[StreamToken]:
         kind = event.type or frame.event
         if event.error or "error" in {event.type, frame.event}:
-            raise _refusal(frame)
+            raise self._refusal(frame)
         match kind:
             case "content_block_delta" if event.delta is not None:
                 return self._add(event.index, event.delta, frame)
@@ -268,7 +282,7 @@ class MessagesDecoder(Decoder[SseEvent]):
                 return []
             raise TruncatedStreamError("another answer began in the place of this one before its message_stop")
         self._answer = answer
-        made: list[StreamToken] = [StreamStart(answer.id, answer.model, NAME)]
+        made: list[StreamToken] = [StreamStart(answer.id, answer.model, self._provider)]
         for index, block in enumerate(answer.content):
             made += self._open(index, block)
             made += self._close(index)
@@ -294,7 +308,7 @@ class MessagesDecoder(Decoder[SseEvent]):
                 self._inputs[index] = block.input
             case "fallback":
                 if block.to and block.to.model:
-                    made.append(StreamStart(self._answer and self._answer.id, block.to.model, NAME))
+                    made.append(StreamStart(self._answer and self._answer.id, block.to.model, self._provider))
             case _:
                 pass  # a tool that the server runs, or what is new
         return made
@@ -371,6 +385,17 @@ class MessagesDecoder(Decoder[SseEvent]):
     def _unmapped(self, kind: str, frame: SseEvent) -> list[StreamToken]:
         return [RawEvent(kind, frame.text)] if self._raw_events else []
 
+    def _refusal(self, frame: SseEvent) -> ProviderError:
+        complaint = read_body(frame.data)
+        return provider_error(
+            complaint.message or "the service gave up and did not say why",
+            kind=complaint.kind,
+            code=complaint.code,
+            words=ERROR_WORDS,
+            provider=self._provider,
+            request_id=complaint.request_id,
+        )
+
 
 def _citation(raw: dict[str, Json], index: int) -> Citation:
     """A citation of any kind. Its positions are places in the source, not in the answer: they stay in `raw`."""
@@ -380,18 +405,6 @@ def _citation(raw: dict[str, Json], index: int) -> Citation:
         text=as_text(raw.get("cited_text")),
         index=index,
         raw=raw if is_shallow(raw) else None,
-    )
-
-
-def _refusal(frame: SseEvent) -> ProviderError:
-    complaint = read_body(frame.data)
-    return provider_error(
-        complaint.message or "the service gave up and did not say why",
-        kind=complaint.kind,
-        code=complaint.code,
-        words=ERROR_WORDS,
-        provider=NAME,
-        request_id=complaint.request_id,
     )
 
 
@@ -414,17 +427,18 @@ def build_request(request: ChatRequest) -> HttpRequest:
 
     Raises `ConfigurationError` for what the API can't be asked.
     """
-    body = _body(request)
+    body = write_body(request)
     return HttpRequest("/v1/messages", _write.json(body | request.extra), _HEADERS)
 
 
 def count_request(request: ChatRequest) -> HttpRequest:
     """Write down the question how many tokens `request` is: what of it is input, and nothing else."""
-    body = {name: value for name, value in _body(request).items() if name in COUNTED}
+    body = {name: value for name, value in write_body(request).items() if name in COUNTED}
     return HttpRequest("/v1/messages/count_tokens", _write.json(body), _HEADERS | {"accept": "application/json"})
 
 
-def _body(request: ChatRequest) -> dict[str, Json]:
+def write_body(request: ChatRequest) -> dict[str, Json]:
+    """Return the body for `request`, its `extra` left out; raises as `build_request`."""
     _refuse_what_is_lacking(request)
     body: dict[str, Json] = {
         "model": request.model,

@@ -13,6 +13,7 @@ A stream is a series of chunks, each with a piece (`delta`) of one or more choic
 | `logprobs`                                     | `LogProbs`                                     |
 | `finish_reason`                                | `ToolCall` or `ToolCallTruncated`; it is kept  |
 | `usage`, `x_groq.usage`                        | `UsageReport`, if it says something new        |
+| Azure's `content_filter_results`, `prompt_filter_results` | details of the `StreamEnd`          |
 | `error`                                        | a `ProviderError`, after all of the above      |
 | anything else                                  | nothing; a `RawEvent`, if asked for            |
 
@@ -36,47 +37,32 @@ Facts: openai/openai-python `src/openai/types/chat/chat_completion_chunk.py`; ve
 `packages/{openai,openai-compatible}/src/chat`; pydantic/pydantic-ai `models/openai.py`.
 """
 
-import math
-import re
 from collections.abc import Hashable, Mapping
-from typing import cast
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 from msgspec import Struct
 
-from rxstream.dialect import Capabilities, Decoder, Dialect, HttpRequest
-from rxstream.dialects._answers import read_answer, read_body, read_complaint, read_limits, read_models, read_refusal
-from rxstream.dialects._requests import RequestWriter, data_url, stated
-from rxstream.dialects._tool_calls import ToolCalls, real
-from rxstream.dialects._values import as_count, as_list, as_objects, as_text, is_shallow, within
-from rxstream.errors import (
-    AuthenticationError,
-    ContentBlockedError,
-    InvalidRequestError,
-    NotFoundError,
-    OverloadedError,
-    PermissionDeniedError,
-    ProtocolError,
-    ProviderError,
-    QuotaExceededError,
-    RateLimitedError,
-    ServerError,
-    TruncatedStreamError,
-    provider_error,
+from rxstream.dialect import Capabilities, Decoder, Dialect
+from rxstream.dialects._answers import read_limits, read_models, read_refusal
+from rxstream.dialects._chat_requests import ChatWriter, Quirks
+from rxstream.dialects._content_filters import ContentFilters
+from rxstream.dialects._openai import (
+    ERROR_WORDS,
+    REQUEST_ID_HEADERS,
+    authorize,
+    error_in,
+    heed_odd_frame,
+    read_annotation,
+    token_logprobs,
 )
+from rxstream.dialects._text_run import TextRun
+from rxstream.dialects._tool_calls import ToolCalls, real
+from rxstream.dialects._values import as_count, as_list, as_objects, as_text, is_shallow, passed_on, within
+from rxstream.errors import ProtocolError, ProviderError, TruncatedStreamError
 from rxstream.framing.sse import SseEvent, SseParser, UnknownLines
 from rxstream.framing.tolerant_json import JsonReader
-from rxstream.messages import (
-    ChatRequest,
-    ImagePart,
-    JsonSchema,
-    Message,
-    ReasoningPart,
-    TextPart,
-    Tool,
-    ToolCallPart,
-    ToolNamed,
-    ToolResultPart,
-)
 from rxstream.tokens import (
     Citation,
     FinishReason,
@@ -89,18 +75,18 @@ from rxstream.tokens import (
     StreamStart,
     StreamToken,
     TextDelta,
-    TokenLogProb,
     ToolCall,
     UsageReport,
 )
 
+__all__ = ["OPENAI_CHAT", "ChatDecoder", "Quirks", "build_request", "chat_dialect", "read_error"]
+
 NAME = "openai.chat"
-_write = RequestWriter(NAME)
-REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
 
 FINISH_REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,
     "tool_calls": FinishReason.TOOL_CALLS,
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
@@ -109,43 +95,6 @@ FINISH_REASONS = {
 }
 CUT_SHORT = frozenset({FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.ERROR})
 """Where the answer stopped before the model was done: what was open then may not be whole."""
-
-ERROR_WORDS: Mapping[str, type[ProviderError]] = {
-    "invalid_api_key": AuthenticationError,
-    "authentication_error": AuthenticationError,
-    "permission_error": PermissionDeniedError,
-    "insufficient_permissions": PermissionDeniedError,
-    "unsupported_country_region_territory": PermissionDeniedError,
-    "model_not_found": NotFoundError,
-    "not_found_error": NotFoundError,
-    "DeploymentNotFound": NotFoundError,
-    "insufficient_quota": QuotaExceededError,
-    "billing_hard_limit_reached": QuotaExceededError,
-    "billing_not_active": QuotaExceededError,
-    "rate_limit_exceeded": RateLimitedError,
-    "rate_limit_error": RateLimitedError,
-    "RateLimitReached": RateLimitedError,
-    "context_length_exceeded": InvalidRequestError,
-    "unsupported_parameter": InvalidRequestError,
-    "tool_use_failed": InvalidRequestError,
-    "content_filter": ContentBlockedError,
-    "content_policy_violation": ContentBlockedError,
-    "overloaded_error": OverloadedError,
-    "service_unavailable": OverloadedError,
-    "server_error": ServerError,
-    "internal_error": ServerError,
-    "internal_server_error": ServerError,
-    "api_error": ServerError,
-}
-"""Not here: `invalid_request_error`, which is also the type of errors that have a better name in their status."""
-ERROR_WORDS_IN_STREAM = {**ERROR_WORDS, "invalid_request_error": InvalidRequestError}
-"""Inside a stream there is no status to say more."""
-
-NEEDS_COMPLETION_TOKENS = re.compile(r"(?:.*[/:])?(?:o\d|gpt-[5-9](?!\d)|gpt-1\d)", re.ASCII)
-"""Models that refuse `max_tokens`: OpenAI's o-series, and GPT from 5 on, also behind a router or fine-tuned."""
-
-UNLIKELY = -9999.0
-"""OpenAI's own number for a token that is too unlikely for one; in place of an infinity, which JSON lacks."""
 
 
 class FunctionPiece(Struct, gc=False):
@@ -184,6 +133,7 @@ class Choice(Struct, gc=False):
     delta: Delta | None = None
     finish_reason: Json = None
     logprobs: Json = None
+    content_filter_results: Json = None
 
 
 class Chunk(Struct, gc=False):
@@ -197,17 +147,20 @@ class Chunk(Struct, gc=False):
     citations: Json = None
     search_results: Json = None
     x_groq: Json = None
+    prompt_filter_results: Json = None
 
 
 class ChatDecoder(Decoder[SseEvent]):
     """Chat Completions frames in, stream tokens out."""
 
-    def __init__(self, raw_events: bool = False) -> None:
+    def __init__(self, raw_events: bool = False, *, provider: str = NAME) -> None:
         self.ended = False
+        self._provider = provider
         self._raw_events = raw_events
         self._json = JsonReader(Chunk)
         self._read = self._json.read
         self._is_plain = False  # choice 0 gave text before: nothing is left to note for more of it
+        self._run = TextRun(lambda data: _text_alone(self._read(data)), padding=b'"obfuscation":"')
         self._has_started = False
         self._choices: dict[int, _ChoiceState] = {}
         self._calls = ToolCalls()
@@ -215,6 +168,7 @@ class ChatDecoder(Decoder[SseEvent]):
         self._slots = 0
         self._usage: Json = None
         self._cited: set[str] = set()
+        self._prompt_filters: Json = None
 
     @property
     def has_surrogates(self) -> bool:
@@ -226,20 +180,15 @@ class ChatDecoder(Decoder[SseEvent]):
         if frame.event != "message" or frame.data[:1] != b"{":
             return self._feed_odd(frame)
         chunk = self._read(frame.data)
-        if self._is_plain and chunk.choices and chunk.usage is chunk.error is chunk.citations is None:
-            choice = chunk.choices[0]
-            delta = choice.delta
-            if (
-                delta is not None
-                and type(delta.content) is str
-                and choice.finish_reason is choice.logprobs is delta.tool_calls is delta.reasoning_content is None
-                and delta.reasoning is delta.reasoning_details is delta.refusal is delta.annotations is None
-                and delta.function_call is chunk.search_results is chunk.x_groq is None
-                and choice.index == 0
-                and len(chunk.choices) == 1
-            ):  # the usual chunk: text, and nothing else
-                return [TextDelta(delta.content)] if delta.content else []
+        if self._is_plain and (text := _text_alone(chunk)) is not None:  # the usual chunk
+            if not text:
+                return []
+            self._run.learn(frame, text)
+            return [TextDelta(text)]
         return self._take(chunk, frame)
+
+    def skim(self, made: list[StreamToken], chunk: bytes, start: int, /) -> int:
+        return start if self.ended else self._run.skim(made, chunk, start)
 
     def flush(self) -> list[StreamToken]:
         if self.ended:
@@ -258,7 +207,8 @@ class ChatDecoder(Decoder[SseEvent]):
         if not frame.data.strip():
             return []  # an event to keep the connection alive
         if frame.event == "error" or isinstance(frame, UnknownLines):
-            return self._complain(frame, is_error=frame.event == "error", is_bare=not frame.event)
+            heed_odd_frame(frame, whole_has="choices")
+            return self._unmapped(frame)
         try:
             chunk = self._read(frame.data)
         except ProtocolError:
@@ -270,36 +220,25 @@ class ChatDecoder(Decoder[SseEvent]):
     def _take(self, chunk: Chunk, frame: SseEvent) -> list[StreamToken]:
         """Take any chunk."""
         if chunk.choices is chunk.id is chunk.model is chunk.usage is chunk.x_groq is chunk.error is None:
-            return self._complain(frame)
+            heed_odd_frame(frame, whole_has="choices")
+            return self._unmapped(frame)
         made: list[StreamToken] = []
         for choice in chunk.choices or ():
             self._take_choice(choice, made)
+        if chunk.prompt_filter_results and is_shallow(chunk.prompt_filter_results):
+            self._prompt_filters = chunk.prompt_filter_results
         if chunk.citations or chunk.search_results:
             made += self._citations(chunk)
         if chunk.usage or chunk.x_groq:
             made += self._usage_report(chunk)
         if not self._has_started and (made or _real(chunk.id) or _real(chunk.model)):
             self._has_started = True
-            made = [StreamStart(_real(chunk.id), _real(chunk.model), NAME), *made]
+            made = [StreamStart(_real(chunk.id), _real(chunk.model), self._provider), *made]
         if chunk.error:
-            error = _error(frame)
+            error = error_in(frame)
             error.completed = made
             raise error
         return made
-
-    def _complain(self, frame: SseEvent, *, is_error: bool = False, is_bare: bool = False) -> list[StreamToken]:
-        """Raise the error that a frame is which is no chunk; give it as it is if it is none.
-
-        `is_error` says that it is one, `is_bare` that it does not have the form of an event: then whatever
-        it says is a complaint.
-        """
-        answer = read_answer(frame.data)
-        is_error = is_error or bool(within(answer, "error")) or _is_called_error(answer)
-        if is_error or (is_bare and isinstance(answer, dict) and read_complaint(answer).message):
-            raise _error(frame)
-        if is_bare and within(answer, "choices") is not None:
-            raise ProtocolError("the service sent bare JSON where a stream of events was asked for", provider=NAME)
-        return self._unmapped(frame)
 
     def _take_choice(self, choice: Choice, made: list[StreamToken]) -> None:
         index = choice.index
@@ -319,7 +258,9 @@ class ChatDecoder(Decoder[SseEvent]):
             if delta.tool_calls or delta.function_call:
                 made += self._tool_calls(delta, index)
             if delta.annotations:
-                made += [_annotation(annotation, index) for annotation in as_objects(delta.annotations)]
+                made += [read_annotation(annotation, choice=index) for annotation in as_objects(delta.annotations)]
+        if choice.content_filter_results:
+            state.filters.note(choice.content_filter_results)
         if choice.logprobs:
             made += _logprobs(choice.logprobs, index)
         if choice.finish_reason and (reason := _real(choice.finish_reason)) is not None and state.finish(reason):
@@ -386,7 +327,7 @@ class ChatDecoder(Decoder[SseEvent]):
             if url is not None and url not in self._cited:
                 self._cited.add(url)
                 title, text = as_text(source.get("title")), as_text(source.get("snippet"))
-                made.append(Citation(url=url, title=title, text=text, raw=_raw(source)))
+                made.append(Citation(url=url, title=title, text=text, raw=passed_on(source)))
         return made
 
     def _usage_report(self, chunk: Chunk) -> list[StreamToken]:
@@ -410,13 +351,33 @@ class ChatDecoder(Decoder[SseEvent]):
         self.ended = True
         made = self._calls.finish_all()
         if not self._has_started:
-            made = [StreamStart(None, None, NAME), *made]
+            made = [StreamStart(None, None, self._provider), *made]
         choices = sorted(self._choices.items()) or [(0, _ChoiceState())]
-        ends = [StreamEnd(state.reason, state.finish_reason, index) for index, state in choices]
-        return [*made, *ends]
+        prompt = {"prompt_filter_results": self._prompt_filters} if self._prompt_filters else {}
+        return [*made, *(state.end(index, prompt) for index, state in choices)]
 
     def _unmapped(self, frame: SseEvent) -> list[StreamToken]:
         return [RawEvent(frame.event, frame.text)] if self._raw_events else []
+
+
+def _text_alone(chunk: Chunk) -> str | None:
+    """The text of a chunk that says nothing but the next piece of the first choice's text."""
+    if not chunk.choices or not (chunk.usage is chunk.error is chunk.citations is chunk.search_results is None):
+        return None
+    choice = chunk.choices[0]
+    delta = choice.delta
+    if (
+        delta is not None
+        and type(delta.content) is str
+        and choice.finish_reason is choice.logprobs is delta.tool_calls is delta.reasoning_content is None
+        and delta.reasoning is delta.reasoning_details is delta.refusal is delta.annotations is None
+        and delta.function_call is chunk.x_groq is None
+        and not choice.content_filter_results
+        and choice.index == 0
+        and len(chunk.choices) == 1
+    ):
+        return delta.content
+    return None
 
 
 class _ChoiceState:
@@ -426,6 +387,7 @@ class _ChoiceState:
         self.finish_reason: str | None = None
         self.has_refused = False
         self.has_called = False
+        self.filters = ContentFilters()
         self._has_plain_reasoning = False  # thinking came outside `reasoning_details`, which then only repeat it
 
     @property
@@ -436,6 +398,11 @@ class _ChoiceState:
         if reason is FinishReason.STOP and self.has_refused:
             return FinishReason.REFUSAL
         return reason
+
+    def end(self, index: int, details: dict[str, Json]) -> StreamEnd:
+        """Return the end of the choice at `index`, with what the filters said of it beside `details`."""
+        verdicts = {"content_filter_results": self.filters.verdicts} if self.filters.verdicts else {}
+        return StreamEnd(self.reason, self.finish_reason, index, {**details, **verdicts} or None)
 
     def finish(self, reason: str) -> bool:
         """Note the service's word for the end; return whether it is heard."""
@@ -478,201 +445,29 @@ def _content(content: Json, choice: int) -> list[StreamToken]:
             thought = part.get("thinking")
             texts = [thought] if isinstance(thought, str) else [piece.get("text") for piece in as_objects(thought)]
             made += [ReasoningDelta(text, 0, choice) for text in map(as_text, texts) if text]
+            if signature := as_text(part.get("signature")):
+                made.append(ReasoningDelta("", 0, choice, signature=signature))
         elif text := as_text(part.get("text")):
             made.append(TextDelta(text, 0, choice))
     return made
 
 
 def _logprobs(logprobs: Json, choice: int) -> list[StreamToken]:
-    content = _token_logprobs(within(logprobs, "content"))
-    refusal = _token_logprobs(within(logprobs, "refusal"))
+    content = token_logprobs(within(logprobs, "content"))
+    refusal = token_logprobs(within(logprobs, "refusal"))
     return [LogProbs(content, refusal, choice)] if content or refusal else []
-
-
-def _token_logprobs(items: Json, *, with_top: bool = True) -> list[TokenLogProb]:
-    found: list[TokenLogProb] = []
-    for item in as_objects(items):
-        token, logprob, units = item.get("token"), item.get("logprob"), item.get("bytes")
-        if isinstance(token, str) and isinstance(logprob, int | float):
-            likely = float(logprob) if math.isfinite(logprob) else UNLIKELY
-            as_bytes = [unit for unit in as_list(units) if isinstance(unit, int)] if units is not None else None
-            top = _token_logprobs(item.get("top_logprobs"), with_top=False) if with_top else []
-            found.append(TokenLogProb(token, likely, as_bytes, top))
-    return found
-
-
-def _annotation(annotation: dict[str, Json], choice: int) -> Citation:
-    named = annotation.get(as_text(annotation.get("type")) or "")  # its facts lie under the name of its type
-    facts = cast(dict[str, Json], named) if isinstance(named, dict) else annotation
-    return Citation(
-        url=as_text(facts.get("url")),
-        title=as_text(facts.get("title")),
-        text=as_text(facts.get("content")),
-        start=as_count(facts.get("start_index")),
-        end=as_count(facts.get("end_index")),
-        choice=choice,
-        raw=_raw(annotation),
-    )
-
-
-def _raw(value: dict[str, Json]) -> dict[str, Json] | None:
-    """The service's own object, if there is something in it, and whoever gets it can write it down."""
-    return value if value and is_shallow(value) else None
 
 
 def _real(word: Json) -> str | None:
     return real(word) if isinstance(word, str) else None
 
 
-def _is_called_error(answer: Json) -> bool:
-    return within(answer, "object") == "error" or within(answer, "type") == "error"
-
-
-def _error(frame: SseEvent) -> ProviderError:
-    """The error that a frame tells of."""
-    complaint = read_body(frame.data)
-    return provider_error(
-        complaint.message or "the service gave up and did not say why",
-        kind=complaint.kind,
-        code=complaint.code,
-        status=complaint.status,
-        words=ERROR_WORDS_IN_STREAM,
-        provider=NAME,
-        request_id=complaint.request_id,
-    )
-
-
-def read_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+def read_error(status: int, headers: Mapping[str, str], body: bytes, *, provider: str = NAME) -> ProviderError:
     """Return the error that a refused request was answered with; header names are lower case."""
-    return read_refusal(NAME, status, headers, body, words=ERROR_WORDS, request_id_headers=REQUEST_ID_HEADERS)
+    return read_refusal(provider, status, headers, body, words=ERROR_WORDS, request_id_headers=REQUEST_ID_HEADERS)
 
 
-def build_request(request: ChatRequest) -> HttpRequest:
-    """Write `request` down as the API wants it.
-
-    - `max_tokens` goes by that name, which every server knows, except for models of OpenAI that refuse it
-      (`NEEDS_COMPLETION_TOKENS`): there it is `max_completion_tokens`. Where the guess is wrong, as with an
-      Azure deployment of any name, leave it out and put the right one into `extra`.
-    - Content of text alone goes as a string, which every server reads.
-    - Thinking can't go back; it is left out.
-    - The API has no mark for a tool result that is an error: its text begins with `Error: ` instead.
-
-    Raises `ConfigurationError` for what the API can't be asked.
-    """
-    _refuse_what_is_lacking(request)
-    limit_name = "max_completion_tokens" if NEEDS_COMPLETION_TOKENS.match(request.model) else "max_tokens"
-    body: dict[str, Json] = {
-        "model": request.model,
-        "messages": [line for message in request.messages for line in _messages(message)],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    options: dict[str, Json] = {
-        "tools": [_tool(tool) for tool in request.tools],
-        "tool_choice": _tool_choice(request.tool_choice),
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "response_format": _response_format(request.response_format),
-        limit_name: request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "stop": request.stop,
-        "seed": request.seed,
-        "presence_penalty": request.presence_penalty,
-        "frequency_penalty": request.frequency_penalty,
-        "n": request.n,
-        "logprobs": None if request.logprobs is None else True,
-        "top_logprobs": request.logprobs or None,
-        "reasoning_effort": request.reasoning and request.reasoning.effort,
-    }
-    body |= stated(options) | request.extra
-    return HttpRequest(
-        "/chat/completions", _write.json(body), {"content-type": "application/json", "accept": "text/event-stream"}
-    )
-
-
-def _refuse_what_is_lacking(request: ChatRequest) -> None:
-    asked = {
-        "top_k": request.top_k is not None,
-        "reasoning.budget_tokens": request.reasoning is not None and request.reasoning.budget_tokens is not None,
-    }
-    _write.refuse_lacking(asked)
-
-
-def _messages(message: Message) -> list[Json]:
-    """A turn as the API's messages: each tool result is one of its own, before the rest."""
-    results = [part for part in message.parts if isinstance(part, ToolResultPart)]
-    calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
-    others = [part for part in message.parts if isinstance(part, TextPart | ImagePart)]
-    has_thought = any(isinstance(part, ReasoningPart) for part in message.parts)
-    if message.role == "tool" and (others or calls or not results):
-        raise _write.unable("a tool message holds tool results only; make it with Message.tool_result(id, content)")
-    if calls and message.role != "assistant":
-        raise _write.unable(f"a {message.role} message can't hold tool calls; only the assistant makes them")
-    written: list[Json] = [_result(result) for result in results]
-    if others or calls or has_thought or not results:
-        named = {} if message.name is None else {"name": message.name}
-        written.append({"role": message.role, **named, **_said(message.role, others, calls)})
-    return written
-
-
-def _result(result: ToolResultPart) -> Json:
-    content = f"Error: {result.content}" if result.is_error else result.content
-    return {"role": "tool", "tool_call_id": result.id, "content": content}
-
-
-def _said(role: str, parts: list[TextPart | ImagePart], calls: list[ToolCallPart]) -> dict[str, Json]:
-    """Content and tool calls of a message."""
-    texts = [part.text for part in parts if isinstance(part, TextPart)]
-    content: Json
-    if len(texts) < len(parts):
-        if role != "user":
-            raise _write.unable(f"a {role} message can't hold images; only the user shows them")
-        content = [_part(part) for part in parts]
-    elif role == "user" and len(texts) > 1:
-        content = [_part(part) for part in parts]
-    else:
-        content = "".join(texts)
-    if not calls:
-        return {"content": content}
-    return {"content": content or None, "tool_calls": [_call(call) for call in calls]}
-
-
-def _part(part: TextPart | ImagePart) -> Json:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    address: dict[str, Json] = {"url": part.url if part.data is None else data_url(part.media_type, part.data)}
-    return {"type": "image_url", "image_url": address if part.detail is None else {**address, "detail": part.detail}}
-
-
-def _call(call: ToolCallPart) -> Json:
-    named: dict[str, Json] = {} if call.id is None else {"id": call.id}  # a server that gives no id wants none
-    arguments = call.arguments if call.arguments.strip() else "{}"
-    return {**named, "type": "function", "function": {"name": call.name, "arguments": arguments}}
-
-
-def _tool(tool: Tool) -> Json:
-    described = {"description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
-    stated = {name: value for name, value in described.items() if value is not None}
-    return {"type": "function", "function": {"name": tool.name, **stated}}
-
-
-def _tool_choice(choice: str | ToolNamed | None) -> Json:
-    return {"type": "function", "function": {"name": choice.name}} if isinstance(choice, ToolNamed) else choice
-
-
-def _response_format(wanted: str | JsonSchema | None) -> Json:
-    match wanted:
-        case JsonSchema(name=name, schema=schema, strict=strict):
-            return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
-        case "json":
-            return {"type": "json_object"}
-        case _:
-            return wanted and {"type": wanted}
-
-
-def authorize(key: str) -> dict[str, str]:
-    """Return the header that carries a key."""
-    return {"authorization": f"Bearer {key}"}
+build_request = ChatWriter(NAME).build_request
 
 
 OPENAI_CHAT = Dialect[SseEvent](
@@ -699,3 +494,14 @@ OPENAI_CHAT = Dialect[SseEvent](
         choices=True,
     ),
 )
+
+
+def chat_dialect(name: str, quirks: Quirks, **facts: Any) -> Dialect[SseEvent]:
+    """Return the dialect of another server that speaks this API, with `facts` as fields of it."""
+    own: dict[str, Any] = {
+        "base_url_variable": None,
+        "build_request": ChatWriter(name, quirks).build_request,
+        "decoder": partial(ChatDecoder, provider=name),
+        "read_error": partial(read_error, provider=name),
+    }
+    return replace(OPENAI_CHAT, name=name, **own | facts)

@@ -36,6 +36,17 @@ class Asked(Struct, frozen=True):
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    query: Mapping[str, str] = {}
+
+
+class Resumption(Struct, frozen=True):
+    """What asks for an earlier answer again."""
+
+    id: str
+    """The service's name for that answer."""
+    after: int
+    """The number of the last event that is not wanted again."""
+    stream: bool
 
 
 class Refusal(Exception):  # noqa: N818  # what the service says, not what went wrong here
@@ -93,6 +104,10 @@ class Api:
     """Whether a POST only asks how many tokens a request is; it is not among `answers`."""
     count: Callable[[Turn], bytes] = lambda turn: to_json(turn.input_tokens)
     """Write that number down."""
+    answer_id: Callable[[Turn], str] | None = None
+    """The name of an answer that may be asked for again."""
+    resumes: Callable[[Asked], Resumption | None] = lambda _: None
+    """Which earlier answer a GET asks for; `None` if it asks for none."""
     content_type: str = "text/event-stream; charset=utf-8"
     """Of a stream."""
     has_choices: bool = False

@@ -31,8 +31,10 @@ MODELS: Mapping[str, Script] = {
 def named(model: str) -> Script | None:
     """Return the script that `model` stands for; `None` if it is nobody's but the run's.
 
+    What stands before a dot names the maker, which some services want: `anthropic.simulated`.
     Raises `LookupError` that names those there are, if `model` begins like one.
     """
+    model = model.rpartition(".")[2]
     if model not in MODELS and model.startswith("simulated"):
         raise LookupError(f"the model {model!r} does not exist; there are {', '.join(MODELS)}")
     return MODELS.get(model)

@@ -23,7 +23,7 @@ from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
 from rxstream.simulator import models
-from rxstream.simulator.api import Api, Asked, Refusal, Said, api_named, apis, to_json
+from rxstream.simulator.api import Api, Asked, Refusal, Resumption, Said, api_named, apis, to_json
 from rxstream.simulator.faults import Fault
 from rxstream.simulator.reply import Reply, plain_reply, reply
 from rxstream.simulator.script import Script
@@ -204,6 +204,7 @@ class Simulator:
         self.connections_lost = 0
         self._connections: dict[web.RequestHandler, Connection] = {}
         self._met: Counter[bytes] = Counter()
+        self._answers: dict[str, tuple[Script, Turn]] = {}
         self._changed = asyncio.Event()
         self._server: _Server | None = None
         self._listener: asyncio.Server | None = None
@@ -284,7 +285,7 @@ class Simulator:
         if request.headers.get("expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         headers = {name.lower(): value for name, value in request.headers.items()}
-        asked = Asked(request.method, request.path, headers, await request.content.read())
+        asked = Asked(request.method, request.path, headers, await request.content.read(), dict(request.query))
         self.requests_made += 1
         received = ReceivedRequest(asked, self.requests_made, connection)
         self.requests.append(received)
@@ -312,6 +313,10 @@ class Simulator:
         try:
             if self.settings.key is not None and api.key_of(asked.headers) != self.settings.key:
                 raise Refusal(401)
+            if asked.method == "GET" and (resumption := api.resumes(asked)) is not None:
+                turn = self._turn_again(resumption)
+                received.script = script = self._answers[resumption.id][0]
+                return self._replied(api, script, turn, keep_alive=keep_alive, chunks=chunks)
             if asked.method == "GET":
                 headers = {**api.headers(turn), "content-type": "application/json"}
                 return plain_reply(Said(200, headers, api.models(list(models.MODELS), turn)), keep_alive=keep_alive)
@@ -320,12 +325,29 @@ class Simulator:
                 headers = {**api.headers(turn), "content-type": "application/json"}
                 return plain_reply(Said(200, headers, api.count(turn)), keep_alive=keep_alive)
             received.script = script = self._due(self._script_for(asked, turn))
+            if api.answer_id is not None:
+                self._remember(api.answer_id(turn), script, turn)
         except Refusal as refusal:
             return plain_reply(api.refuse(refusal, turn), keep_alive=keep_alive)
+        return self._replied(api, script, turn, keep_alive=keep_alive, chunks=chunks)
+
+    def _replied(self, api: Api, script: Script, turn: Turn, *, keep_alive: bool, chunks: bool) -> Reply:
         settings = self.settings
         return reply(
             api, script, turn, speed=settings.speed, writes=settings.writes, keep_alive=keep_alive, chunks=chunks
         )
+
+    def _remember(self, id: str, script: Script, turn: Turn) -> None:
+        """Keep what an answer may be given again from; what befell it the first time will not befall it again."""
+        self._answers[id] = msgspec.structs.replace(script, faults=()), turn
+        if len(self._answers) > KEPT_REQUESTS:
+            del self._answers[next(iter(self._answers))]
+
+    def _turn_again(self, resumption: Resumption) -> Turn:
+        if resumption.id not in self._answers:
+            raise Refusal(404, f"Response with id '{resumption.id}' not found.")
+        _, turn = self._answers[resumption.id]
+        return msgspec.structs.replace(turn, stream=resumption.stream, starting_after=resumption.after)
 
     def _script_for(self, asked: Asked, turn: Turn) -> Script:
         """The script that a request gets; raises `Refusal` if it asks for one that is none."""
@@ -397,7 +419,7 @@ class Simulator:
 
 def _is_for(asked: Asked, api: Api) -> bool:
     if asked.method == "GET":
-        return api.lists_models(asked)
+        return api.lists_models(asked) or api.resumes(asked) is not None
     return asked.method == "POST" and (api.answers(asked) or api.counts(asked))
 
 

@@ -34,6 +34,8 @@ class OfferedTool(Struct, frozen=True):
     name: str
     schema: dict[str, Json] = {}
     """JSON schema of its arguments."""
+    takes_free_text: bool = False
+    """Whether it is called with plain text; then arguments that are text are that text."""
 
 
 class Turn(Struct, frozen=True, kw_only=True):
@@ -53,6 +55,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     wants_reasoning: bool = False
     wants_usage: bool = True
     wants_logprobs: bool = False
+    wants_streamed_arguments: bool = False
+    """Where the service sends a call whole unless asked for the pieces of its arguments."""
     wants_padding: bool = True
     """Against the analysis of traffic, where the service has that."""
     seed: int = 0
@@ -60,6 +64,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     """Of this request within the run; it makes the ids of answers differ."""
     at: int = 1_750_000_000
     """When, in seconds since 1970."""
+    starting_after: int = -1
+    """The number of the event after which a stream goes on that is asked for again."""
 
     def chance(self, purpose: str) -> random.Random:
         """Return what to draw ids and padding from: always the same for the same turn and purpose."""

@@ -17,7 +17,9 @@ CHAT = [sys.executable, "-m", "rxstream", "chat"]
 
 def environment(**more: str) -> dict[str, str]:
     """The environment without anybody's keys and addresses."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTHROPIC_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTHROPIC_", "GROQ_"))
+    }
     return kept | more
 
 
@@ -78,6 +80,7 @@ def test_the_prompt_may_come_from_standard_input(simulator: Simulator) -> None:
         ("openai:", "PROVIDER:MODEL"),
         ("openai:gpt-5", "OPENAI_API_KEY"),
         ("anthropic:claude", "ANTHROPIC_API_KEY"),
+        ("groq:llama-3.3-70b", "GROQ_API_KEY"),
     ],
 )
 def test_what_is_missing_is_named(model: str, part: str) -> None:

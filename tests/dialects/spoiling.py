@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 
 from hypothesis import strategies as st
 
+from tests.dialects.event_streams import inner_of, is_event_stream, parts, with_inner
+
 T = TypeVar("T")
 Draw = Callable[[st.SearchStrategy[T]], T]
 
@@ -41,7 +43,7 @@ def spoilt(draw: Draw[Any], wires: list[bytes]) -> bytes:
 @st.composite
 def garbage(draw: Draw[Any], wires: list[bytes]) -> bytes:
     """Pieces of `wires`, of the format and of nothing, in any order."""
-    lines = sorted({line for wire in wires for line in wire.split(b"\n")})
+    lines = sorted({piece for wire in wires for piece in _pieces(wire)})
     pieces = st.one_of(
         st.sampled_from(lines),
         st.sampled_from(
@@ -57,6 +59,9 @@ def garbage(draw: Draw[Any], wires: list[bytes]) -> bytes:
 
 def with_each_value_replaced(wire: bytes, other: Any) -> Iterator[bytes]:
     """Return `wire` again and again, each time with `other` in the place of another one of its JSON values."""
+    if is_event_stream(wire):
+        yield from _with_each_value_of_a_message_replaced(wire, other)
+        return
     for start, end in [match.span() for match in _JSON.finditer(wire)]:
         text = wire[start:end]
         for number in range(len(_spots(json.loads(text)))):
@@ -66,8 +71,20 @@ def with_each_value_replaced(wire: bytes, other: Any) -> Iterator[bytes]:
             yield wire[:start] + _written(value) + wire[end:]
 
 
+def _with_each_value_of_a_message_replaced(wire: bytes, other: Any) -> Iterator[bytes]:
+    messages = parts(wire)
+    for number, (_, read) in enumerate(messages):
+        before = b"".join(written for written, _ in messages[:number])
+        after = b"".join(written for written, _ in messages[number + 1 :])
+        for inner in with_each_value_replaced(inner_of(read), other) if read is not None else ():
+            assert read is not None
+            yield before + with_inner(read, inner) + after
+
+
 def _with_bad_value(draw: Draw[Any], wire: bytes) -> bytes:
     """Put another value somewhere into one of the JSON objects, or leave a member out."""
+    if is_event_stream(wire):
+        return _with_bad_message(draw, wire)
     places = [match.span() for match in _JSON.finditer(wire)]
     if not places:
         return wire
@@ -85,6 +102,17 @@ def _with_bad_value(draw: Draw[Any], wire: bytes) -> bytes:
     else:
         container[key] = draw(bad_values)
     return wire[:start] + _written(value) + wire[end:]
+
+
+def _with_bad_message(draw: Draw[Any], wire: bytes) -> bytes:
+    """Say something else in one of the messages, under good checksums."""
+    messages = parts(wire)
+    number: int = draw(st.integers(0, len(messages) - 1))
+    read = messages[number][1]
+    if read is not None:
+        spoil = draw(st.sampled_from([_with_bad_value, _with_bad_value, _with_bad_bytes]))
+        messages[number] = with_inner(read, spoil(draw, inner_of(read))), None
+    return b"".join(written for written, _ in messages)
 
 
 def _written(value: Any) -> bytes:
@@ -113,7 +141,7 @@ def _with_bad_bytes(draw: Draw[Any], wire: bytes) -> bytes:
 
 def _with_bad_lines(draw: Draw[Any], wire: bytes) -> bytes:
     """Drop a line, repeat it, or swap two."""
-    lines = wire.split(b"\n")
+    lines = _pieces(wire)
     a: int = draw(st.integers(0, len(lines) - 1))
     b: int = draw(st.integers(0, len(lines) - 1))
     match draw(st.sampled_from(["drop", "repeat", "swap"])):
@@ -123,4 +151,9 @@ def _with_bad_lines(draw: Draw[Any], wire: bytes) -> bytes:
             lines.insert(b, lines[a])
         case _:
             lines[a], lines[b] = lines[b], lines[a]
-    return b"\n".join(lines)
+    return (b"" if is_event_stream(wire) else b"\n").join(lines)
+
+
+def _pieces(wire: bytes) -> list[bytes]:
+    """The lines of `wire`, or its messages."""
+    return [written for written, _ in parts(wire)] if is_event_stream(wire) else wire.split(b"\n")

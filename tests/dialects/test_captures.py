@@ -146,7 +146,7 @@ def wanted(expect: dict[str, Any]) -> dict[str, Any]:
     names = {
         *("text", "reasoning", "refusal", "tool_calls", "finish_reason", "usage", "complete", "error"),
         *("choices", "usage_raw", "citation_count", "signature_count", "redacted_count"),
-        *("stop_details", "stop_sequence"),
+        *("stop_details", "stop_sequence", "incomplete_reason"),
     }
     return {name: value for name, value in expect.items() if name in names}
 
@@ -166,6 +166,7 @@ def facts(outcome: Outcome, expect: dict[str, Any]) -> dict[str, Any]:
         "redacted_count": sum(token.redacted is not None for token in reasoning),
         "stop_details": details.get("stop_details"),
         "stop_sequence": details.get("stop_sequence"),
+        "incomplete_reason": (details.get("incomplete_details") or {}).get("reason"),
     }
     return {name: known[name] for name in wanted(expect)}
 

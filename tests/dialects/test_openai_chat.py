@@ -185,6 +185,7 @@ BESIDE_TEXT: list[Any] = [
 ] + [
     {"choices": [{"delta": {"content": "b"}, "finish_reason": "stop"}]},
     {"choices": [{"delta": {"content": "b"}, "logprobs": {"content": [{"token": "b", "logprob": 0}]}}]},
+    {"choices": [{"delta": {"content": "b"}, "content_filter_results": {"hate": {"filtered": True}}}]},
     {"choices": [{"delta": {"content": "b"}, "index": 1}]},
     {"choices": [{"delta": {"content": "b"}}, {"delta": {"content": "c"}, "index": 1}]},
     {"choices": [{"delta": {"content": "b"}}], "usage": {"prompt_tokens": 1}},

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from rxstream.dialect import Dialect
-from rxstream.dialects import dialect, dialects
+from rxstream.dialects import FAMILIES, dialect, dialect_and_model, dialects, presets
 from rxstream.dialects.openai_chat import OPENAI_CHAT
 from rxstream.errors import ConfigurationError
 
@@ -50,9 +50,9 @@ def test_a_value_is_returned_as_it_is() -> None:
 
 def test_nothing_is_imported_before_it_is_asked_for() -> None:
     program = (
-        "import sys; from rxstream.dialects import dialect, dialects; dialects();"
+        "import sys; from rxstream.dialects import dialect, dialects, presets; dialects();"
         "assert not [m for m in sys.modules if m.startswith('rxstream.dialects.')];"
-        "dialect('openai.chat');"
+        "dialect('openai.chat'); dialect('openai'); dialect('groq'); presets();"
         "assert 'rxstream.dialects.anthropic_messages' not in sys.modules"
     )
 
@@ -62,7 +62,9 @@ def test_nothing_is_imported_before_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("name", "guess"),
     [
-        ("openai", "Did you mean openai.chat?"),
+        ("openai.", "Did you mean openai.chat?"),
+        ("opnai", "Did you mean openai?"),
+        ("grok", "Did you mean groq?"),
         ("OpenAI.Chat", "Did you mean openai.chat?"),
         ("antropic.messages", "Did you mean anthropic.messages?"),
         ("no such thing", "known are anthropic.messages, "),
@@ -74,7 +76,7 @@ def test_an_unknown_name_is_told_what_there_is(name: str, guess: str) -> None:
         dialect(name)
 
     assert guess in str(caught.value)
-    assert all(known in str(caught.value) for known in BUILT_IN)
+    assert all(known in str(caught.value) for known in [*BUILT_IN, *presets()])
 
 
 @pytest.mark.usefixtures("other_packages")
@@ -96,3 +98,27 @@ def test_a_dialect_of_rxstream_goes_before_another_package() -> None:
 def test_a_broken_package_is_named(name: str, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         dialect(name)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_the_api_that_is_usually_meant(family: str) -> None:
+    assert dialect(family) is dialect(FAMILIES[family])
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "model"),
+    [
+        ("openai:gpt-5", "openai.chat", "gpt-5"),
+        ("openai.chat:gpt-5", "openai.chat", "gpt-5"),
+        ("groq:llama-3.3-70b", "groq", "llama-3.3-70b"),
+        ("lmstudio:qwen3:8b", "lmstudio", "qwen3:8b"),
+    ],
+)
+def test_a_provider_and_a_model_are_named_in_one(name: str, found: str, model: str) -> None:
+    assert dialect_and_model(name) == (dialect(found), model)
+
+
+@pytest.mark.parametrize("name", ["", "gpt-5", "openai:", ":gpt-5"])
+def test_who_names_only_one_of_them_is_told_how(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"PROVIDER:MODEL, such as openai:gpt-5; providers: .*groq"):
+        dialect_and_model(name)

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from rxstream.dialects._tool_calls import ToolCalls, whole_arguments
 from rxstream.dialects._values import MAX_DEPTH
 from rxstream.errors import ProtocolError
+from rxstream.surrogates import mend_text
 from rxstream.tokens import (
     FunctionCall,
     StreamToken,
@@ -289,3 +291,40 @@ def test_a_call_came_whole_if_one_piece_held_all_of_it(pieces: list[str], came_w
 
     assert calls.came_whole(0) is came_whole
     assert calls.came_whole("no such slot") is False
+
+
+@given(any_text, st.data())
+def test_free_text_is_whole_whatever_it_is_and_wherever_it_is_cut(text: str, data: st.DataObject) -> None:
+    calls = ToolCalls()
+    calls.begin_or_update(0, id="i", name="f", item_id="x", is_free_text=True)
+    offsets = data.draw(st.lists(st.integers(0, len(text)), max_size=3).map(sorted))
+    for start, end in pairwise([0, *offsets, len(text)]):
+        calls.add(0, text[start:end])
+
+    assert calls.text(0) == text
+    [whole] = calls.finish(0)
+
+    assert isinstance(whole, ToolCall)
+    assert whole.is_free_text
+    assert whole.item_id == "x"
+    assert whole.parsed == whole.arguments_raw == mend_text(text)
+
+
+def test_free_text_that_was_cut_short_is_not_to_be_run() -> None:
+    calls = ToolCalls()
+    calls.begin_or_update(0, id="i", name="f", is_free_text=True)
+    calls.add(0, "{}")
+
+    assert calls.finish(0, cut_short=True) == [ToolCallTruncated("call-0", "i", "f", "{}")]
+    assert calls.text(0) == ""
+
+
+def test_a_value_that_came_in_another_form_stands_in_the_place_of_the_text_so_far() -> None:
+    calls = ToolCalls()
+    calls.begin_or_update(0, name="f")
+    grown = calls.add(0, '{"a":1,')
+
+    calls.replace(0, {"a": 1, "b": "ü"})
+
+    assert grown == [ToolCallDelta("call-0", '{"a":1,')]
+    assert calls.finish(0) == [ToolCall("call-0", None, FunctionCall("f", '{"a":1,"b":"ü"}'), None)]

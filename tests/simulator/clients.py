@@ -12,12 +12,25 @@ from rxstream.dialects import dialect
 from rxstream.messages import AssembledMessage
 from rxstream.simulator import SCRIPT_HEADER, Script, Simulator
 
-APIS = ["anthropic.messages", "openai.chat"]
-PATHS = {"anthropic.messages": "/v1/messages", "openai.chat": "/v1/chat/completions"}
-HEADERS = {"anthropic.messages": {"anthropic-version": "2023-06-01"}, "openai.chat": {}}
+APIS = ["anthropic.messages", "openai.chat", "openai.responses"]
+SPOKEN = sorted(
+    [
+        *APIS,
+        *("bedrock.converse", "bedrock.invoke", "cohere.v1", "cohere.v2", "mistral.chat", "gemini.generate"),
+        "ollama.native",
+    ]
+)
+"""What the laws of answers hold for; `APIS` are those that the tests of the server ask."""
+PATHS = {
+    "anthropic.messages": "/v1/messages",
+    "openai.chat": "/v1/chat/completions",
+    "openai.responses": "/v1/responses",
+}
+HEADERS = {"anthropic.messages": {"anthropic-version": "2023-06-01"}, "openai.chat": {}, "openai.responses": {}}
 BODIES: dict[str, dict[str, Any]] = {
     "anthropic.messages": {"max_tokens": 1_000},
     "openai.chat": {"stream_options": {"include_usage": True}},
+    "openai.responses": {"messages": None, "input": "Why is the sky blue?"},
 }
 
 

@@ -14,10 +14,20 @@ from rxstream.messages import Usage
 from rxstream.simulator import OfferedTool, Script, ScriptedCall, Turn, apis, body, chunks
 from rxstream.simulator.api import api_named
 from rxstream.tokens import FinishReason, Json
+from tests.dialects.event_streams import readable
 from tests.shared import SHARED, needs_shared
-from tests.simulator.clients import APIS, read_message
+from tests.simulator.clients import SPOKEN, read_message
+from tests.strategies import json_values
 
-each_api = pytest.mark.parametrize("api", APIS)
+each_api = pytest.mark.parametrize("api", SPOKEN)
+
+WHOLE_CALLS = frozenset({"gemini.generate", "ollama.native"})
+"""Their calls come whole, with an object for arguments, and end an answer like any other end."""
+
+NO_REFUSALS = frozenset({"cohere.v1", "cohere.v2", "mistral.chat", "ollama.native"})
+"""They have no place for a refusal but the text."""
+IDS = {"cohere.v1": "generation_id", "gemini.generate": "responseId"}
+"""What a whole answer calls its id, where it is not `id`."""
 
 text = st.text(st.characters(codec="utf-8"), max_size=40)
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
@@ -34,7 +44,7 @@ def test_what_the_script_says_is_what_a_reader_gets(
 
     message = read_message(api, body(api, script))
 
-    assert (message.text, message.reasoning) == (text, reasoning)
+    assert (message.text, message.reasoning) == (text, "" if api == "cohere.v1" else reasoning)
     assert [(call.name, call.arguments) for call in message.tool_calls] == [
         (call.name, call.arguments) for call in calls
     ]
@@ -113,14 +123,18 @@ def test_offered_tools_are_called_and_their_results_told(api: str) -> None:
 def test_a_refusal_is_a_refusal(api: str) -> None:
     message = read_message(api, body(api, Script(refusal="I would rather not.")))
 
-    assert message.text == ""
-    assert "I would rather not." in (message.refusal or body(api, Script(refusal="I would rather not.")).decode())
+    assert message.text == ("I would rather not." if api in NO_REFUSALS else "")
+    assert "I would rather not." in (
+        message.refusal or message.text or readable(body(api, Script(refusal="I would rather not."))).decode()
+    )
     assert message.complete
 
 
 @each_api
 @pytest.mark.parametrize("reason", [FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS])
 def test_a_script_may_end_for_any_reason(api: str, reason: FinishReason) -> None:
+    if api in {"cohere.v1", "openai.responses", *WHOLE_CALLS} and reason is FinishReason.TOOL_CALLS:
+        pytest.skip("the API has no word for it: the calls say so themselves")
     assert read_message(api, body(api, Script(text="Hi", finish=reason))).reason is reason
 
 
@@ -138,11 +152,15 @@ def test_scripted_usage_is_reported_as_it_is(api: str) -> None:
     message = read_message(api, body(api, Script(text="Hi", usage=usage)))
 
     assert message.usage is not None
-    assert (message.usage.input_tokens, message.usage.output_tokens, message.usage.cached_input_tokens) == (11, 22, 3)
+    cached = None if api == "ollama.native" else 3
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (11, 22)
+    assert message.usage.cached_input_tokens == cached
 
 
 @each_api
 def test_arguments_that_are_no_json_are_sent_all_the_same(api: str) -> None:
+    if api in WHOLE_CALLS:
+        pytest.skip("the wire has an object: test_a_call_that_is_no_object_is_not_one_to_run")
     script = Script(tool_calls=(ScriptedCall("look", '{"at": "the s'),), finish=FinishReason.LENGTH)
 
     message = read_message(api, body(api, script))
@@ -165,8 +183,9 @@ def test_a_whole_answer_says_the_same_as_a_stream(api: str) -> None:
     (whole,) = chunks(api, script, turn)
 
     said = msgspec.json.decode(whole)
-    assert all(f'"{each}"'.encode() in whole for each in ("Hi there", "hm", "look", "call-1"))
-    assert said["id"] == read_message(api, body(api, script, turn=Turn())).id
+    told = ("Hi there", "look") if api == "cohere.v1" else ("Hi there", "hm", "look", "call-1")
+    assert all(f'"{each}"'.encode() in whole for each in told)
+    assert said.get(IDS.get(api, "id")) == read_message(api, body(api, script, turn=Turn())).id
 
 
 def test_a_single_call_comes_with_the_role_and_several_after_it() -> None:
@@ -272,11 +291,11 @@ def test_a_script_that_contradicts_itself_is_refused(wrong: dict[str, Any]) -> N
 
 
 def test_every_service_is_found_by_its_file() -> None:
-    assert list(apis()) == APIS
+    assert [api for api in apis() if api in SPOKEN] == SPOKEN
 
 
 def test_a_service_that_is_not_spoken_is_named_with_those_that_are() -> None:
-    with pytest.raises(ConfigurationError, match=r"'gemini'.*anthropic.messages, openai.chat"):
+    with pytest.raises(ConfigurationError, match=r"'gemini'.*anthropic.messages, .*openai.chat"):
         api_named("gemini")
 
 
@@ -294,7 +313,11 @@ SCRIPTS = {
         tool_calls=(ScriptedCall("color", {"of": "Joe"}), ScriptedCall("color", {"of": "Hadley"}))
     ),
     "anthropic/tool-no-arguments.sse": Script(tool_calls=(ScriptedCall("get_date", ""),)),
+    "cohere/v2-thinking-very-long.sse": Script(text="Ask the mirror.", reasoning="Okay, let's see."),
+    "mistral/thinking.sse": Script(text="144", reasoning="The user is asking for the product of 12 and 12."),
+    "mistral/tool.sse": Script(tool_calls=(ScriptedCall("weather", {"latitude": "52.5200"}),)),
 }
+FOLDERS = {"anthropic": "anthropic.messages", "cohere": "cohere.v2", "mistral": "mistral.chat", "openai": "openai.chat"}
 VARYING = {"stop_details", "inference_geo", "output_tokens_details", "system_fingerprint"}
 """What newer models or newer versions of the service send, and the others do not."""
 
@@ -302,7 +325,7 @@ VARYING = {"stop_details", "inference_geo", "output_tokens_details", "system_fin
 @needs_shared
 @pytest.mark.parametrize("recording", SCRIPTS)
 def test_events_have_the_shapes_that_were_recorded(recording: str) -> None:
-    api = "openai.chat" if recording.startswith("openai") else "anthropic.messages"
+    api = FOLDERS[recording.partition("/")[0]]
     recorded = shapes((SHARED / "captures" / recording).read_bytes())
 
     made = shapes(body(api, SCRIPTS[recording], Turn(wants_logprobs="logprobs" in recording)))
@@ -338,3 +361,37 @@ def test_an_answer_without_a_word_is_whole(api: str) -> None:
     message = read_message(api, body(api, Script(text="")))
 
     assert (message.text, message.complete) == ("", True)
+
+
+@pytest.mark.parametrize("api", sorted(WHOLE_CALLS))
+def test_a_call_that_is_no_object_is_not_one_to_run(api: str) -> None:
+    script = Script(tool_calls=(ScriptedCall("look", '{"at": "the s'),), finish=FinishReason.LENGTH)
+
+    message = read_message(api, body(api, script))
+
+    assert [call.arguments for call in message.tool_calls if call.arguments is not None] == []
+    assert b"look" in body(api, script)
+    assert message.reason is FinishReason.LENGTH
+
+
+@given(arguments=st.dictionaries(text, json_values, max_size=4), named=calls)
+def test_gemini_streams_arguments_leaf_by_leaf_if_asked(arguments: Json, named: tuple[ScriptedCall, ...]) -> None:
+    script = Script(tool_calls=(ScriptedCall("look", arguments), *named))
+    turn = Turn(wants_streamed_arguments=True)
+
+    message = read_message("gemini.generate", body("gemini.generate", script, turn))
+
+    wanted = [("look", without_empty(arguments)), *((call.name, call.arguments) for call in named)]
+    assert [(call.name, call.arguments) for call in message.tool_calls] == wanted
+
+
+def without_empty(value: Json) -> Json:
+    """The value as leaves can say it: `null` in the place of an object or a list without any."""
+    match value:
+        case dict():
+            members = cast("dict[str, Json]", value)
+            return {name: None if member in ({}, []) else without_empty(member) for name, member in members.items()}
+        case list():
+            return [None if item in ({}, []) else without_empty(item) for item in cast("list[Json]", value)]
+        case _:
+            return value

@@ -1,5 +1,6 @@
 """The services' own Python clients read the simulator without complaint: that keeps it honest."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -212,3 +213,142 @@ async def test_the_anthropic_client_raises_what_it_should() -> None:
         simulator.expect(Script(text=TEXT, faults=(ErrorEvent(at=At(tokens=3), message="Overloaded now"),)))
         with pytest.raises(anthropic.APIStatusError, match="Overloaded now"):
             await anthropic_message(simulator)
+
+
+def gemini_response(simulator: Simulator, *, vertex: bool = False, **config: Any) -> Any:
+    """What Google's client makes of a stream: the parts of all events, and the last one of them."""
+    genai = pytest.importorskip("google.genai")
+    facts: dict[str, Any] = {"api_key": "any"}
+    if vertex:
+        credentials: Any = pytest.importorskip("google.oauth2.credentials").Credentials("ya29")
+        facts = {"vertexai": True, "project": "p", "location": "l", "credentials": credentials}
+    with genai.Client(**facts, http_options={"base_url": simulator.url}) as client:
+        chunks = list(client.models.generate_content_stream(model="gemini-x", contents="Why?", config=config))
+    parts = [part for chunk in chunks for part in chunk.candidates[0].content.parts]
+    return parts, chunks[-1]
+
+
+@pytest.mark.parametrize("writes", [Writes(), Writes(every=1), Writes(every=11, seed=2)], ids=repr)
+async def test_the_gemini_client_gets_text_thinking_and_usage(writes: Writes) -> None:
+    script = Script(text=TEXT, reasoning="Let me think.", signature="c2ln", usage=USAGE, writes=writes)
+    async with Simulator(QUICK) as simulator:
+        simulator.expect(script)
+        parts, last = await asyncio.to_thread(gemini_response, simulator)
+
+    assert "".join(part.text for part in parts if part.thought) == "Let me think."
+    assert "".join(part.text for part in parts if not part.thought) == TEXT
+    assert [part.thought_signature for part in parts if part.thought_signature] == [b"sig"]
+    usage = last.usage_metadata
+    assert (usage.prompt_token_count, usage.candidates_token_count, usage.thoughts_token_count) == (11, 22, 5)
+    assert last.candidates[0].finish_reason == "STOP"
+
+
+async def test_the_gemini_client_gets_tool_calls() -> None:
+    async with Simulator(QUICK) as simulator:
+        simulator.expect(Script(text="Let me look.", tool_calls=CALLS))
+        parts, last = await asyncio.to_thread(gemini_response, simulator)
+
+    calls = [part.function_call for part in parts if part.function_call]
+    assert [(call.name, call.args) for call in calls] == [("look", {"at": "the sky"}), ("wait", {})]
+    assert all(call.id for call in calls)
+    assert last.candidates[0].finish_reason == "STOP"
+
+
+async def test_the_gemini_client_gets_the_arguments_in_pieces_that_it_asks_vertex_for() -> None:
+    calling = {"mode": "ANY", "streamFunctionCallArguments": True}
+    config: dict[str, Any] = {
+        "tool_config": {"functionCallingConfig": calling},
+        "automatic_function_calling": {"disable": True},
+    }
+    async with Simulator(QUICK) as simulator:
+        simulator.expect(Script(tool_calls=CALLS[:1]))
+        parts, _ = await asyncio.to_thread(gemini_response, simulator, vertex=True, **config)
+
+    calls = [part.function_call for part in parts if part.function_call]
+    leaves = [leaf for call in calls for leaf in call.partial_args or ()]
+    assert [(call.name, call.will_continue) for call in calls[:1]] == [("look", True)]
+    assert {leaf.json_path for leaf in leaves} == {"$.at"}
+    assert "".join(leaf.string_value or "" for leaf in leaves) == "the sky"
+    assert not calls[-1].will_continue
+
+
+async def test_the_gemini_client_gets_refusals_whole_answers_models_and_counts() -> None:
+    genai: Any = pytest.importorskip("google.genai")
+
+    def ask(simulator: Simulator) -> Any:
+        with genai.Client(api_key="any", http_options={"base_url": simulator.url}) as client:
+            whole = client.models.generate_content(model="gemini-x", contents="Why?")
+            names = [model.name for model in client.models.list()]
+            return whole, names, client.models.count_tokens(model="gemini-x", contents="Why is the sky blue?")
+
+    async with Simulator(QUICK) as simulator:
+        simulator.expect(Script(text=TEXT, reasoning="Hm.", tool_calls=CALLS), Script(refusal="I would rather not."))
+        whole, names, count = await asyncio.to_thread(ask, simulator)
+        _, refused = await asyncio.to_thread(gemini_response, simulator)
+
+    candidate = whole.candidates[0]
+    assert [part.text for part in candidate.content.parts if part.text] == ["Hm.", TEXT]
+    assert [part.function_call.name for part in candidate.content.parts if part.function_call] == ["look", "wait"]
+    assert "models/simulated" in names
+    assert count.total_tokens > 3
+    assert refused.candidates[0].finish_reason == "SAFETY"
+
+
+async def test_the_gemini_client_raises_what_it_should() -> None:
+    errors: Any = pytest.importorskip("google.genai.errors")
+    async with Simulator(QUICK) as simulator:
+        for status, expected in {400: errors.ClientError, 429: errors.ClientError, 503: errors.ServerError}.items():
+            simulator.expect(Script(faults=(HttpError(status=status),)))
+            with pytest.raises(expected) as raised:
+                await asyncio.to_thread(gemini_response, simulator)
+            assert raised.value.code == status
+        simulator.expect(Script(text=TEXT, faults=(ErrorEvent(at=At(tokens=3), message="out of ink"),)))
+        with pytest.raises(errors.APIError, match="out of ink"):
+            await asyncio.to_thread(gemini_response, simulator)
+
+
+async def ollama_chunks(simulator: Simulator, **options: Any) -> list[Any]:
+    ollama: Any = pytest.importorskip("ollama")
+    client = ollama.AsyncClient(simulator.base_url("ollama.native"))
+    try:
+        stream = await client.chat(model="llama-x", messages=ASKED, stream=True, **options)
+        return [chunk async for chunk in stream]
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize("writes", [Writes(), Writes(every=1), Writes(every=11, seed=2)], ids=repr)
+async def test_the_ollama_client_gets_text_thinking_tools_and_usage(writes: Writes) -> None:
+    script = Script(text=TEXT, reasoning="Let me think.", tool_calls=CALLS, usage=USAGE, writes=writes)
+    async with Simulator(QUICK) as simulator:
+        simulator.expect(script)
+        chunks = await ollama_chunks(simulator)
+
+    assert "".join(chunk.message.thinking or "" for chunk in chunks) == "Let me think."
+    assert "".join(chunk.message.content or "" for chunk in chunks) == TEXT
+    calls = [call.function for chunk in chunks for call in chunk.message.tool_calls or ()]
+    assert [(call.name, call.arguments) for call in calls] == [("look", {"at": "the sky"}), ("wait", {})]
+    last = chunks[-1]
+    assert (last.done, last.done_reason, last.prompt_eval_count, last.eval_count) == (True, "stop", 11, 22)
+
+
+async def test_the_ollama_client_gets_whole_answers_and_models_and_raises_what_it_should() -> None:
+    ollama: Any = pytest.importorskip("ollama")
+    async with Simulator(QUICK) as simulator:
+        client = ollama.AsyncClient(simulator.base_url("ollama.native"))
+        simulator.expect(
+            Script(text=TEXT, reasoning="Hm.", tool_calls=CALLS),
+            Script(faults=(HttpError(status=404),)),
+            Script(text=TEXT, faults=(ErrorEvent(at=At(tokens=3), message="out of ink"),)),
+        )
+        whole = await client.chat(model="llama-x", messages=ASKED)
+        models = [model.model for model in (await client.list()).models]
+        with pytest.raises(ollama.ResponseError, match="'llama-x' not found"):
+            await client.chat(model="llama-x", messages=ASKED)
+        with pytest.raises(ollama.ResponseError, match="out of ink"):
+            await ollama_chunks(simulator)
+        await client.close()
+
+    assert (whole.message.content, whole.message.thinking) == (TEXT, "Hm.")
+    assert len(whole.message.tool_calls) == 2
+    assert "simulated" in models
