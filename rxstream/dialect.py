@@ -107,6 +107,8 @@ class Decoder(ABC, Generic[F]):
     """The end mark of the API has been read; frames after it are not looked at."""
     finish_reason: str | None = None
     """The service's word for the first choice's end, from when it is heard."""
+    refusal: ProviderError | None = None
+    """What the service has said is wrong, where it may say more of it; it goes before how the stream then broke."""
     resume_after: int | None = None
     """The number of the event read last, where the API can go on after it."""
 
@@ -225,6 +227,9 @@ class FrameReader(Generic[F]):
     def broken(self, error: Exception, made: list[StreamToken]) -> StreamError:
         """Return `error` as the stream's one `StreamError`, after the tokens `made`."""
         made = self._noted([*made, *self._decoder.fail(error)], last=True)
+        if isinstance(error, TransportError) and self._decoder.refusal is not None:
+            error, cause = self._decoder.refusal, error
+            error.__cause__ = cause
         if isinstance(error, StreamError):
             ending = error
         else:  # a decoder raises nothing else; if one does, the stream still ends the one way

@@ -196,7 +196,6 @@ class ResponsesDecoder(Decoder[SseEvent]):
         self._done: set[int] = set()  # items
         self._seen: set[str] = set()  # kinds of items of which anything was told
         self._has_called = False
-        self._error: ProviderError | None = None
 
     @property
     def has_surrogates(self) -> bool:
@@ -224,8 +223,8 @@ class ResponsesDecoder(Decoder[SseEvent]):
     def flush(self) -> list[StreamToken]:
         if self.ended:
             return []
-        if self._error is not None:
-            raise self._error
+        if self.refusal is not None:
+            raise self.refusal
         raise TruncatedStreamError("the stream ended without response.completed, .incomplete or .failed")
 
     def fail(self, error: Exception, /) -> list[StreamToken]:  # noqa: ARG002  # whatever broke the stream
@@ -249,7 +248,7 @@ class ResponsesDecoder(Decoder[SseEvent]):
             self._is_resumed = (event.sequence_number or 0) > 0 and kind != "response.created"
         made: list[StreamToken] = []
         if kind == "error" or event.error:
-            self._error = error_in(frame)
+            self.refusal = error_in(frame)
         elif kind in ENDS:
             made = self._end(kind, event.response or Response())
         else:
@@ -417,7 +416,7 @@ class ResponsesDecoder(Decoder[SseEvent]):
         """Take the event that ends the answer, whichever way."""
         self.finish_reason = status = as_text(response.status) or kind.removeprefix("response.")
         usage = _usage_report(response.usage)
-        if status in FAILURES or self._error is not None:
+        if status in FAILURES or self.refusal is not None:
             error = self._failure(status, response.error)
             error.completed = self._started(response, usage)
             raise error
@@ -431,8 +430,8 @@ class ResponsesDecoder(Decoder[SseEvent]):
     def _failure(self, status: str, error: Json) -> ProviderError:
         """What the answer failed of: what its end says, or else an earlier event."""
         complaint = read_complaint({"error": mend_value(error) if is_shallow(error) else None})
-        if self._error is not None and (status not in FAILURES or complaint.message is None):
-            return self._error
+        if self.refusal is not None and (status not in FAILURES or complaint.message is None):
+            return self.refusal
         return provider_error(
             complaint.message or FAILURES[status],
             kind=complaint.kind,

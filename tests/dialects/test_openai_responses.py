@@ -18,6 +18,7 @@ from rxstream.errors import (
     RateLimitedError,
     ServerError,
     StreamError,
+    TransportError,
     TruncatedStreamError,
 )
 from rxstream.framing import SseEvent
@@ -630,6 +631,17 @@ def test_an_error_in_the_stream_is_heard_in_every_shape(wire: bytes) -> None:
 @pytest.mark.parametrize("wire", [b"event: error\ndata: {\n\n", b"event: error\ndata: no room left\n\n"])
 def test_an_error_that_is_no_json_is_one_all_the_same(wire: bytes) -> None:
     assert type(error_of(CREATED, wire)) is ProviderError
+
+
+def test_an_error_is_not_hidden_by_how_the_connection_breaks_after_it() -> None:
+    reader = OPENAI_RESPONSES.read_body()
+    reader.feed(event("error", code="server_error", message="Sorry."))
+
+    with pytest.raises(ServerError, match="Sorry") as caught:
+        reader.fail(TransportError("the connection was lost"))
+
+    assert isinstance(caught.value.__cause__, TransportError)
+    assert caught.value.partial is not None
 
 
 def test_an_error_is_told_once_by_what_fails_after_it() -> None:

@@ -24,6 +24,9 @@ WEATHER = Tool(
     {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 )
 
+MODELS = {"bedrock.invoke": "anthropic.some-model"}
+"""Where the name of the model says in whose words it is asked."""
+
 each_service = pytest.mark.parametrize("api", SERVICES)
 
 
@@ -62,9 +65,9 @@ def with_provider(api: str, test: Callable[[AiProvider, Simulator], Awaitable[No
 @each_service
 async def test_the_same_question_gets_the_same_answer(api: str) -> None:
     async def test(provider: AiProvider, _: Simulator) -> None:
-        async with iterate(provider.stream("Why?", model="some-model").pipe(text())) as pieces:
+        async with iterate(provider.stream("Why?", model=MODELS.get(api, "some-model")).pipe(text())) as pieces:
             assert [piece async for piece in pieces] == list(said)
-        answer = await collect(provider.stream("Why?", model="some-model"))
+        answer = await collect(provider.stream("Why?", model=MODELS.get(api, "some-model")))
         assert (answer.text, answer.complete, answer.reason) == ("".join(said), True, FinishReason.STOP)
         assert answer.usage is not None
         assert answer.usage.output_tokens
@@ -76,7 +79,7 @@ async def test_the_same_question_gets_the_same_answer(api: str) -> None:
 @pytest.mark.parametrize("api", CALLERS)
 async def test_a_conversation_with_a_tool_is_the_same_ten_lines_for_each(api: str) -> None:
     async def test(provider: AiProvider, simulator: Simulator) -> None:
-        answer, messages = await talk(provider, "some-model", "What is the weather in Paris?")
+        answer, messages = await talk(provider, MODELS.get(api, "some-model"), "What is the weather in Paris?")
 
         assert [message.role for message in messages] == ["user", "assistant", "tool", "assistant"]
         assert "Sunny, 21 °C" in answer.text
@@ -100,8 +103,8 @@ async def test_a_provider_is_healthy_and_tells_its_models(api: str) -> None:
 @pytest.mark.parametrize("api", [api for api in SERVICES if dialect(api).capabilities.token_counting])
 async def test_a_provider_counts_tokens_where_its_service_does(api: str) -> None:
     async def test(provider: AiProvider, _: Simulator) -> None:
-        few = await provider.count_tokens("Why is the sky blue?", model="some-model")
-        many = await provider.count_tokens("Why is the sky blue? " * 10, model="some-model")
+        few = await provider.count_tokens("Why is the sky blue?", model=MODELS.get(api, "some-model"))
+        many = await provider.count_tokens("Why is the sky blue? " * 10, model=MODELS.get(api, "some-model"))
 
         assert 0 < few < many
 
