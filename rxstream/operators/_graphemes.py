@@ -7,9 +7,8 @@ before and on one character after, so the last grapheme of a text is never sure 
 whole while more may come.
 """
 
+from functools import cache
 from typing import Protocol, cast
-
-import regex
 
 LONGEST = 256
 """Code points that are kept together at most: some scripts stack a dozen marks on a letter, nobody hundreds."""
@@ -21,7 +20,11 @@ class _Pattern(Protocol):
     def findall(self, string: str, /) -> list[str]: ...
 
 
-_GRAPHEME = cast(_Pattern, regex.compile(r"\X"))
+@cache
+def _grapheme() -> _Pattern:
+    import regex
+
+    return cast(_Pattern, regex.compile(r"\X"))
 
 
 def is_between(text: str, place: int) -> bool:
@@ -29,7 +32,7 @@ def is_between(text: str, place: int) -> bool:
     before, after = text[place - 1], text[place]
     if before < "\x7f" and after < "\x7f":
         return before != "\r" or after != "\n"
-    last = _GRAPHEME.findall(text[: place + 1])[-1]
+    last = _grapheme().findall(text[: place + 1])[-1]
     return len(last) == 1 or len(last) > LONGEST
 
 
@@ -37,7 +40,7 @@ def last_start(text: str) -> int:
     """Return where the last grapheme of `text` begins; its end, if that one is too long to wait for."""
     if len(text) > 1 and text[-1] < "\x7f" and text[-2] < "\x7f" and text[-2:] != "\r\n":
         return len(text) - 1
-    last = _GRAPHEME.findall(text)[-1] if text else ""
+    last = _grapheme().findall(text)[-1] if text else ""
     return len(text) - len(last) if len(last) <= LONGEST else len(text)
 
 

@@ -31,10 +31,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
-import regex
 
 from rxstream.tokens import (
     Citation,
@@ -56,6 +55,9 @@ from rxstream.tokens import (
     UsageReport,
     read_arguments,
 )
+
+if TYPE_CHECKING:
+    import regex
 
 Form: TypeAlias = Literal["NFC", "NFKC"]
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
@@ -199,6 +201,8 @@ class Pattern:
         self._measure = measure
         peeking = _AFTER_PLACE.sub(_with_peek, pattern)
         newline = "\n" if compiled.flags & re.VERBOSE else ""  # the pattern may end in a comment
+        import regex
+
         self._regex = regex.compile(peeking, _flags(compiled.flags))
         self._search = self._regex.search
         # It finds nothing, so it tries every way to match, and tells the first place where one ran out of text.
@@ -394,6 +398,8 @@ def rules_for(
 def _flags(flags: int) -> int:
     """Flags of `re`, as `regex` numbers them."""
     names = ("IGNORECASE", "MULTILINE", "DOTALL", "VERBOSE", "ASCII")
+    import regex
+
     return sum(int(getattr(regex, name)) for name in names if flags & getattr(re, name))
 
 

@@ -25,7 +25,6 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import msgspec
-import structlog
 from msgspec import Struct
 from reactivex import Observable, abc
 
@@ -190,6 +189,8 @@ class _Judge:
             verdict = await self._check(window.text)
         except Exception as error:
             if self._passes_errors:
+                import structlog
+
                 structlog.get_logger().warning(CHECK_FAILED, error=type(error).__qualname__)
                 return None
             blocked = ContentBlockedError("the guard's check failed, so the answer was not let through")

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-import structlog
-
 TAP_FAILED = "tap.failed"
 
 
@@ -32,6 +30,8 @@ def quietly(callback: Callable[..., object]) -> Callable[..., None]:
 
 def report(error: Exception) -> None:
     """Log that a tap raised `error`."""
+    import structlog
+
     facts = {"error": type(error).__qualname__, "at": _where(error)}
     try:
         structlog.get_logger().warning(TAP_FAILED, **facts)

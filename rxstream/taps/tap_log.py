@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sized
 from typing import Any, TypeVar, cast
 
-import structlog
 from reactivex import Observable, abc
 
 from rxstream.errors import StreamError
@@ -51,6 +50,7 @@ def tap_log(
     `logger` is one of structlog's (`structlog.get_logger()` by default), bound to whatever
     names the stream. Where it says that debug is off, an item costs no line.
     """
+    import structlog  # here, so that it is not loaded in the middle of a stream
 
     def begin(scheduler: abc.SchedulerBase | None) -> _Logged:
         return _Logged(structlog.get_logger() if logger is None else logger, now, scheduler)

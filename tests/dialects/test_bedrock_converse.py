@@ -384,3 +384,16 @@ def test_an_exception_of_a_stream_that_had_ended_is_not_looked_at() -> None:
     wire = converse(START, message_stop(), metadata()) + exception("internalServerException", "late")
 
     assert read(BEDROCK_CONVERSE, [wire]).error is None
+
+
+def test_a_piece_of_thinking_that_says_nothing_is_none() -> None:
+    made = tokens(START, delta(0, reasoningContent={"text": ""}), delta(0, reasoningContent={}), message_stop())
+
+    assert made == [StreamStart(None, None, NAME), StreamEnd(FinishReason.STOP, "end_turn")]
+
+
+def test_text_that_was_cut_inside_a_character_is_joined() -> None:
+    result = fixture("lone-surrogate")
+
+    assert result.message.text == "a 😀 b"
+    assert [call.arguments for call in result.message.tool_calls] == [{"x": "😀"}]

@@ -139,8 +139,9 @@ def test_boto3_takes_no_notice_of_keep_alives_and_raises_exceptions(simulator: S
     )
 
     simulator.expect(script)
-    with client(simulator) as runtime, closing(runtime.converse_stream(modelId="any", messages=HI)["stream"]) as stream:
-        with pytest.raises(exceptions.EventStreamError, match=r"modelStreamErrorException.*out of ink"):
+    with client(simulator) as runtime:
+        stream = runtime.converse_stream(modelId="any", messages=HI)["stream"]
+        with closing(stream), pytest.raises(exceptions.EventStreamError, match=r"StreamErrorException.*out of ink"):
             list(stream)
 
     with pytest.raises(ProviderError, match="out of ink") as ours:
