@@ -175,8 +175,9 @@ def write_record(record: Record) -> bytes:
 
 def read_record(line: bytes) -> Record:
     """Read a line that `write_record` wrote, its end included; raise `FramingError` if it is not as written."""
-    data = line[12:-2] if line.endswith(b"]\n") else line[12:-3]  # on its way a file may be given other line ends
-    if line.removesuffix(b"\n").removesuffix(b"\r") != b'["%08x",%b]' % (zlib.crc32(data), data) or line[-1:] != b"\n":
+    end = b"]\r\n" if line.endswith(b"\r\n") else b"]\n"  # on its way a file may be given other line ends
+    data = line[12 : -len(end)]
+    if line != b'["%08x",%b%b' % (zlib.crc32(data), data, end):
         raise FramingError("this is no whole record of a recording")
     try:
         return _decode(data)

@@ -14,6 +14,7 @@ from rxstream.operators.frames import frames
 from rxstream.operators.guard import Verdict, guard
 from rxstream.operators.json_elements import JsonElementReader, json_elements
 from rxstream.operators.map_async import map_async
+from rxstream.operators.once import once
 from rxstream.operators.parse_aws_event_stream import parse_aws_event_stream
 from rxstream.operators.parse_ndjson import parse_ndjson
 from rxstream.operators.parse_sse import parse_sse
@@ -58,6 +59,7 @@ __all__ = [
     "guard",
     "json_elements",
     "map_async",
+    "once",
     "parse_aws_event_stream",
     "parse_ndjson",
     "parse_sse",

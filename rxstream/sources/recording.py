@@ -9,7 +9,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from datetime import datetime
 from functools import partial
 from io import BufferedReader
@@ -279,9 +279,11 @@ def _read(path: str | os.PathLike[str], start: tuple[int, int] = (0, 1)) -> Gene
             offset += len(line)
 
 
-def _opened(path: str | os.PathLike[str]) -> BufferedReader:
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Generator[BufferedReader]:
     try:
-        return Path(path).open("rb")
+        with Path(path).open("rb") as file:
+            yield file
     except OSError as error:
         raise ConfigurationError(f"cannot read {_named(path)}: {error.strerror}") from error
 

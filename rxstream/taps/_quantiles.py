@@ -48,6 +48,15 @@ class Quantiles:
         self.count += other.count
         self._counts = [ours + theirs for ours, theirs in zip(self._counts, other._counts, strict=True)]
 
+    def up_to(self, seconds: float) -> int:
+        """Return how many are no longer than `seconds`, as exact as the percentiles are."""
+        if seconds < SHORTEST:
+            return 0
+        if seconds >= LONGEST:
+            return self.count
+        last = math.floor(math.log(seconds / _MIDDLE) * _PER_LOG) - _FIRST  # the one whose middle is no longer
+        return sum(self._counts[: last + 1])
+
     def at(self, part: float) -> float | None:
         """Return the length of time that `part` (0 to 1) of all are no longer than; `None` of none.
 

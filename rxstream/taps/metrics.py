@@ -24,8 +24,9 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import cast, get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from rxstream import markup
 from rxstream.taps._quantiles import Quantiles
 from rxstream.taps._recent import RecentRate
 from rxstream.tokens import CONTENT, FinishReason, StreamEnd, StreamStart, StreamToken, UsageReport
@@ -129,6 +130,10 @@ class MetricsSummary(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return " · ".join(part for part in self._parts() if part)
 
+    def _repr_html_(self) -> str:
+        known = ((name, value) for name, value in structs.asdict(self).items() if value is not None)
+        return markup.table((name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in known)
+
     def _parts(self) -> list[str]:
         how = self.outcome or "running"
         if self.outcome is Outcome.FAILED and self.error_type:
@@ -202,6 +207,12 @@ class StreamMetrics:
         self._pressure = Pressure()
         self._pressure_at = 0
         self._read_pressure: Callable[[], Pressure] | None = None
+
+    def __repr__(self) -> str:
+        return f"<StreamMetrics {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()  # pyright: ignore[reportPrivateUsage]  # IPython's protocol
 
     @property
     def tokens(self) -> int:

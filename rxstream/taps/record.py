@@ -9,10 +9,10 @@ import os
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from io import FileIO
 from typing import TypeVar, cast, get_args
 
 from reactivex import Observable, abc
@@ -66,8 +66,9 @@ def record(
 class _Recorder:
     """One subscription, recorded."""
 
-    def __init__(self, file: FileIO, begin: Callable[..., Began], now: Callable[[], float]) -> None:
-        self._file: FileIO | None = file
+    def __init__(self, file: int, begin: Callable[..., Began], now: Callable[[], float]) -> None:
+        self._file = file
+        self._close = weakref.finalize(self, os.close, file)  # a stream may also just be forgotten
         self._now, self._began = now, now()
         self._id = secrets.token_hex(4)
         self._number = 0
@@ -80,8 +81,7 @@ class _Recorder:
         elif isinstance(item, bytes | bytearray | memoryview):
             self._write(partial(Chunk.of, data=bytes(cast(bytes, item))))
         else:
-            self._close()
-            raise TypeError("neither bytes nor a token")
+            self._write(_refuse)
 
     def on_failed(self, error: Exception) -> None:
         self._end("failed", Failure.of(error))
@@ -93,39 +93,41 @@ class _Recorder:
         self._end("cancelled")
 
     def _end(self, how: How, failure: Failure | None = None) -> None:
-        self._write(partial(Ended, how=how, failure=failure))
-        self._close()
+        self._write(partial(Ended, how=how, failure=failure), is_last=True)
 
-    def _write(self, make: Callable[[str, int, float], Record]) -> None:
-        """Append one record; after one that could not be written there are no more."""
+    def _write(self, make: Callable[[str, int, float], Record], *, is_last: bool = False) -> None:
+        """Append one record; after the last one, or one that could not be written, there are no more."""
         with self._lock:
-            if self._file is None:
+            if not self._close.alive:
                 return
             try:
                 line = write_record(make(self._id, self._number, round(self._now() - self._began, 6)))
-                if self._file.write(line) != len(line):
+                if os.write(self._file, line) != len(line):
                     raise OSError("a record was written only in part")
             except Exception:
-                self._file.close()
-                self._file = None
+                self._close()
                 raise
             self._number += 1
-
-    def _close(self) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            if is_last:
+                self._close()
 
 
-def _opened(path: str | os.PathLike[str]) -> FileIO:
+def _opened(path: str | os.PathLike[str]) -> int:
     """The file, to be appended to; if it breaks off in the middle of a line, that line is ended first."""
-    file = FileIO(path, "ab+", opener=partial(os.open, mode=0o600))
-    if file.seekable() and file.tell():
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        if os.fstat(file).st_size:
+            os.lseek(file, -1, os.SEEK_END)
+            if os.read(file, 1) != b"\n":
+                os.write(file, b"\n")
+    except OSError:
+        os.close(file)
+        raise
     return file
+
+
+def _refuse(*_: object) -> Record:
+    raise TypeError("what passes is neither bytes nor a token")
 
 
 def _is_kept(name: str) -> bool:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex
 
 from rxstream.cli import main
-from rxstream.tokens import StreamEnd, TextDelta, ToolCallTruncated, from_json
+from rxstream.errors import OverloadedError
+from rxstream.taps import record
+from rxstream.tokens import FinishReason, StreamEnd, TextDelta, ToolCallTruncated, from_json
 from tests.shared import SHARED, needs_shared
 
 GOOD = (
@@ -31,6 +34,11 @@ def good(tmp_path: Path) -> str:
     path = tmp_path / "good.sse"
     path.write_bytes(GOOD)
     return str(path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "stream.rec"
 
 
 def lines(capsys: pytest.CaptureFixture[bytes]) -> list[bytes]:
@@ -135,6 +143,14 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsysbinary: pytest.Cap
     assert b"usage:" in capsysbinary.readouterr().err
 
 
+def test_only_a_recording_may_know_its_api(good: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["decode", good])
+
+    assert exit.value.code == 2
+    assert b"required: --api" in capsysbinary.readouterr().err
+
+
 def test_an_unknown_api_names_those_that_are_known(good: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     status = main(["decode", "--api", "openai.chta", good])
 
@@ -171,6 +187,52 @@ def test_a_reader_that_goes_away_is_no_traceback(good: str) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
 
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("chunk", [[], ["--chunk", "7"]])
+def test_a_recording_knows_its_api(chunk: list[str], path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    for body in (b"data: an older one", GOOD):
+        reactivex.of(body).pipe(record(path, api="openai.chat")).subscribe()
+
+    statuses = main(["decode", *chunk, str(path)]), main(["decode", "--message", *chunk, str(path)])
+
+    *tokens, message = lines(capsysbinary)
+    assert statuses == (0, 0)
+    assert TextDelta("Hel") in map(from_json, tokens)
+    assert json.loads(message)["text"] == "Hello"
+
+
+def test_a_recorded_failure_is_the_error(path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    error = OverloadedError("no room", status=529, kind="overloaded_error")
+    live = reactivex.concat(reactivex.of(CUT), reactivex.throw(error))
+    live.pipe(record(path, api="openai.chat")).subscribe(on_error=lambda _: None)
+
+    statuses = main(["decode", str(path)]), main(["decode", "--message", str(path)])
+
+    *tokens, said, message = lines(capsysbinary)
+    assert statuses == (1, 1)
+    assert TextDelta("lo") in map(from_json, tokens)
+    assert json.loads(said)["kind"] == "OverloadedError"
+    assert (json.loads(message)["text"], json.loads(message)["error"]["type"]) == ("Hello", "overloaded_error")
+
+
+def test_recorded_tokens_need_no_decoding(path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    reactivex.of(TextDelta("Hi"), StreamEnd(FinishReason.STOP, "stop")).pipe(record(path)).subscribe()
+
+    status = main(["decode", str(path)])
+
+    assert status == 0
+    assert [from_json(line) for line in lines(capsysbinary)] == [TextDelta("Hi"), StreamEnd(FinishReason.STOP, "stop")]
+
+
+def test_a_recording_of_an_unnamed_api_has_to_be_told_it(
+    path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    reactivex.of(GOOD).pipe(record(path)).subscribe()
+
+    assert main(["decode", str(path)]) == 2
+    assert b"--api" in capsysbinary.readouterr().err
+    assert main(["decode", "--api", "openai.chat", str(path)]) == 0
 
 
 @needs_shared

@@ -10,6 +10,7 @@ Times and capacities are small: the laws also run in real time.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from reactivex import Observable
 from rxstream.dialects import dialect
 from rxstream.flow import Overflow
 from rxstream.framing import AwsEventStreamParser, NdjsonParser, SseEvent, SseParser
+from rxstream.framing.recording import Chunk
 from rxstream.machine import Machine
 from rxstream.messages import AssembledMessage, MessageAssembler
 from rxstream.operators import (
@@ -55,6 +57,7 @@ from rxstream.operators import (
     guard,
     json_elements,
     map_async,
+    once,
     parse_aws_event_stream,
     parse_ndjson,
     parse_sse,
@@ -74,7 +77,8 @@ from rxstream.providers import AiProvider
 from rxstream.schedulers import FlowScheduler
 from rxstream.simulator.event_stream import NOTHING, event
 from rxstream.sinks import collect, iterate, to_async_iterator
-from rxstream.sources import Deadlines, HttpStreamHandler, from_async_iterable
+from rxstream.sources import Deadlines, HttpStreamHandler, Recording, from_async_iterable, recordings, replay
+from rxstream.sources.recording import played
 from rxstream.taps import (
     NO_METRICS,
     MetricsRegistry,
@@ -84,6 +88,7 @@ from rxstream.taps import (
     RegistrySummary,
     StreamMetrics,
     quietly,
+    record,
     tap_log,
     tap_metrics,
     tap_progress,
@@ -184,6 +189,7 @@ TOKEN_IDS = Items(lambda number: [*b"\xa9 %d\xc3" % number], last=[[*b"\xa9."]])
 """Each batch ends in the middle of a character."""
 JSON_TEXT = Items(lambda number: TextDelta(f'{", " if number else "["}"{number}"'), last=[TextDelta("]")])
 """Each delta is one more element of an array."""
+RECORDS = Items(lambda number: Chunk("id", number, 0.0, f"{number}"))
 TOY_BYTES = Items(lambda number: b"%btext word %d\npi" % (b"ng\n" if number else b"", number), last=[b"ng\nend\n"])
 """Each chunk ends in the middle of a line."""
 
@@ -245,6 +251,8 @@ class Stage:
     """Whether items may be dropped, which `on_drop` hears of."""
     is_shared: bool = False
     """Whether several subscriptions at one time are one, by intention."""
+    is_for_one: bool = False
+    """Whether a second subscription is refused, by intention."""
     is_quick: bool = True
     """Whether no item has to wait, for a timer or a turn of the loop, while the consumer wants it."""
 
@@ -346,11 +354,15 @@ STAGES: dict[tuple[Callable[..., Any], str], Stage] = {
     (map_async, "as they get done"): Stage(
         partial(map_async, awaited, 3, ordered=False), ahead=1, under_way=3, is_quick=False
     ),
+    (once, ""): Stage(once, is_for_one=True),
     (parse_aws_event_stream, ""): Stage(parse_aws_event_stream, EVENT_STREAM_BYTES, gives=fed(AwsEventStreamParser)),
     (parse_ndjson, ""): Stage(parse_ndjson, NDJSON_BYTES, gives=fed(NdjsonParser)),
     (parse_sse, ""): Stage(parse_sse, SSE_BYTES, gives=fed(SseParser)),
     (partial_json, ""): Stage(partial_json, JSON_TEXT, gives=fed(PartialJsonReader)),
     (rate_limit, ""): Stage(partial(rate_limit, 500, burst=2), ahead=1, is_quick=False),
+    (record, "of tokens"): Stage(partial(record, os.devnull), TOKENS),
+    (record, "of bytes"): Stage(partial(record, os.devnull), SSE_BYTES),
+    (record, "that cannot be written"): Stage(partial(record, os.devnull + "/no"), TOKENS),
     (redact, ""): Stage(redact, TOKENS),
     (retry_before_content, ""): Stage(retry_before_content, TOKENS),
     (retry_before_content, "while nothing has begun"): Stage(retry_before_content, STARTS),
@@ -463,6 +475,11 @@ SOURCES: dict[tuple[Callable[..., Any], str], Source] = {
     ),
     (HttpStreamHandler, "of a response"): Source(response, is_cold=False),
     (AiProvider, "a provider's stream"): Source(provider),
+    (replay, "whole chunks"): Source(
+        over(lambda feed: played(lambda: feed, speed=1.0, cut=None)),
+        RECORDS,
+        gives=lambda records: [record.data for record in records],
+    ),
 }
 """By source, and how it is used."""
 
@@ -554,6 +571,8 @@ EXEMPT: dict[Any, str] = {
     RegistrySummary: "a value",
     Outcome: "a value",
     Pressure: "a value",
+    Recording: "a value",
+    recordings: "tells what is in a file; `replay` is the stream of it",
     quietly: "wraps the callback of a tap, not a stream",
 }
 """What is public where operators, sources and sinks are, and why it is none."""

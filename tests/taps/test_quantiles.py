@@ -27,6 +27,19 @@ def test_a_percentile_is_within_the_stated_error_of_the_exact_one(seconds: list[
     assert counted(seconds).at(part) == pytest.approx(exact, rel=RELATIVE_ERROR * 1.000_001)
 
 
+@given(st.lists(lengths, min_size=1, max_size=50), st.floats(0.9, 1.1))
+def test_what_is_no_longer_than_a_length_is_counted_within_the_same_error(seconds: list[float], part: float) -> None:
+    end = min(max(seconds[0] * part, SHORTEST), LONGEST)
+
+    counted_up_to = counted(seconds).up_to(end)
+
+    margin = 1 + RELATIVE_ERROR * 1.000_001
+    shorter = sum(each * margin <= end for each in seconds)
+    not_longer = sum(each <= end * margin for each in seconds)
+    assert shorter <= counted_up_to <= not_longer
+    assert counted(seconds).up_to(LONGEST) == len(seconds)
+
+
 @given(st.lists(lengths, min_size=1, max_size=50), st.lists(parts, min_size=2).map(sorted))
 def test_a_higher_percentile_is_never_shorter(seconds: list[float], rising: list[float]) -> None:
     quantiles = counted(seconds)
