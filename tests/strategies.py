@@ -48,9 +48,7 @@ log_probs = st.builds(
 BY_TYPE: dict[type[StreamToken], st.SearchStrategy[StreamToken]] = {
     StreamStart: st.builds(StreamStart, st.none() | text, st.none() | text, text),
     TextDelta: st.builds(TextDelta, text, small, small),
-    ReasoningDelta: st.builds(
-        ReasoningDelta, text, small, small, st.none() | text, st.none() | text, st.none() | text
-    ),
+    ReasoningDelta: st.builds(ReasoningDelta, text, small, small, st.none() | text, st.none() | text, st.none() | text),
     RefusalDelta: st.builds(RefusalDelta, text, small),
     ToolCallStart: st.builds(ToolCallStart, keys, st.none() | text, names, small),
     ToolCallDelta: st.builds(ToolCallDelta, keys, text),

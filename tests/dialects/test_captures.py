@@ -15,6 +15,7 @@ import reactivex
 
 from rxstream.dialect import Dialect
 from rxstream.dialects import dialect, dialects
+from rxstream.dialects._values import as_text, within
 from rxstream.errors import ProviderError, StreamError, TruncatedStreamError
 from rxstream.operators.decode import decode, decode_frames
 from rxstream.tokens import ReasoningDelta, StreamEnd, StreamToken, ToolCall, ToolCallTruncated, merge_deltas
@@ -166,7 +167,7 @@ def facts(outcome: Outcome, expect: dict[str, Any]) -> dict[str, Any]:
         "redacted_count": sum(token.redacted is not None for token in reasoning),
         "stop_details": details.get("stop_details"),
         "stop_sequence": details.get("stop_sequence"),
-        "incomplete_reason": (details.get("incomplete_details") or {}).get("reason"),
+        "incomplete_reason": as_text(within(details.get("incomplete_details"), "reason")),
     }
     return {name: known[name] for name in wanted(expect)}
 

@@ -163,7 +163,7 @@ def test_what_stays_has_all_passed(tokens: list[Any], size: tuple[int, int], mod
         assert error.partial is not None
         assert (error.partial.text, error.partial.complete) == (stays, False)
         assert END not in heard.tokens
-        assert len(stays) <= text.index(refused[0]) + len(refused[0]) - 1
+        assert len(stays) <= text.rindex(refused[0]) + len(refused[0]) - 1
 
 
 @given(answers, sizes)

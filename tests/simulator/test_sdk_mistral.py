@@ -1,5 +1,7 @@
 """Mistral's own Python client reads the simulator without complaint, and gets what ours gets."""
 
+import gc
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from rxstream.messages import AssembledMessage, Usage
 from rxstream.providers import AiProvider
 from rxstream.simulator import FAST, HttpError, Script, ScriptedCall, Settings, Simulator, Writes
 from rxstream.sinks import collect
+from tests.loopback import turns
 
 client: Any = pytest.importorskip("mistralai.client")
 
@@ -16,6 +19,14 @@ ASKED: list[Any] = [{"role": "user", "content": "Why is the sky blue?"}]
 TEXT = "Because of Rayleigh scattering, voilà. 日本 🙂"
 CALLS = (ScriptedCall("look", {"at": "the sky"}), ScriptedCall("wait", {}))
 USAGE = Usage(input_tokens=11, output_tokens=22, cached_input_tokens=3, total_tokens=33)
+
+
+@pytest.fixture(autouse=True)
+async def each_client_closes_its_connections() -> AsyncGenerator[None]:
+    """It does so in a task, on whichever loop runs when it is collected: let that be this one."""
+    yield
+    gc.collect()
+    await turns()
 
 
 def mistral(simulator: Simulator) -> Any:
