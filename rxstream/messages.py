@@ -7,11 +7,13 @@ words of its service. `MessageAssembler` folds the tokens of an answer into an
 
 from collections.abc import Callable, Iterable
 from io import StringIO
+from operator import length_hint
 from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct, field
 
+from rxstream import markup
 from rxstream.tokens import (
     Citation,
     FinishReason,
@@ -207,6 +209,13 @@ class AssembledToolCall(Struct, frozen=True, omit_defaults=True):
     item_id: str | None = None
     """The service's name for the call itself, where that is another than `id`."""
 
+    @property
+    def shown(self) -> str:
+        """The arguments as text to read: over several lines once they are whole, before that as far as they came."""
+        if self.arguments is None:
+            return self.arguments_raw or ""
+        return msgspec.json.format(msgspec.json.encode(self.arguments), indent=2).decode()
+
 
 class Usage(Struct, frozen=True):
     """Token counts as the service states them, nothing added up; unknown is `None`."""
@@ -274,6 +283,28 @@ class AssembledMessage(Struct, frozen=True):
         """Return the answer as a turn of the conversation, thinking and signatures included."""
         return Message("assistant", self.parts)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the text as it is; `rxstream.notebook` renders its Markdown."""
+        parts = [
+            markup.folded("thinking", markup.plain(self.reasoning)) if self.reasoning else "",
+            markup.plain(self.text + self.refusal),
+            *(markup.box(f"{markup.text(call.name)}{markup.code(call.shown)}") for call in self.tool_calls),
+            markup.box(markup.text(f"{self.error.type}: {self.error.message}")) if self.error else "",
+            markup.quiet(markup.text(self._facts())),
+        ]
+        return "".join(parts)
+
+    def _facts(self) -> str:
+        usage = self.usage or Usage()
+        facts = [
+            self.model,
+            self.finish_reason,
+            f"{usage.input_tokens} in" if usage.input_tokens is not None else None,
+            f"{usage.output_tokens} out" if usage.output_tokens is not None else None,
+            None if self.complete else "not complete",
+        ]
+        return " · ".join(fact for fact in facts if fact)
+
 
 class _Block:
     """Text of one kind in one content block, growing."""
@@ -335,6 +366,11 @@ class _Call:
         return ToolCallPart(self.id, self.name, self.arguments, self.item_id, self.is_free_text)
 
 
+MAX_LOOSE = 8_192
+"""Tokens after which their texts are joined: by itself a `StringIO` keeps up to 100,000 of them, some 6 MB."""
+MAX_GROWING = 16
+"""How many blocks and calls may grow at a time, as choices in turns do; of more, only the last are joined."""
+
 _NO_TEXT: tuple[int, int, Callable[[str], object]] = (-1, -1, StringIO().write)
 
 
@@ -354,6 +390,7 @@ class MessageAssembler:
         self._logprobs: list[TokenLogProb] = []
         self._usage: UsageReport | None = None
         self._ends: dict[int, StreamEnd] = {}
+        self._loose = 0
 
     def add(self, token: StreamToken) -> None:
         """Take one token."""
@@ -368,6 +405,11 @@ class MessageAssembler:
             else:
                 self._add_other(token)
                 index, choice, write = self._text
+        self._loose += length_hint(tokens, 1)
+        if self._loose > MAX_LOOSE:
+            self._loose = 0
+            for piece in self._pieces[-MAX_GROWING:]:
+                piece.buffer.getvalue()  # joins what was written: until then each piece is kept as it came
 
     def message(self, *, error: ErrorInfo | None = None, finish_reason: str | None = None) -> AssembledMessage:
         """Return the message so far.

@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import aiohttp
 import reactivex
-from msgspec import Struct
+from msgspec import Struct, structs
 from reactivex import Observable, abc
 
+from rxstream import markup
 from rxstream.dialect import BodyReader, Capabilities, Dialect, HttpRequest, RateLimits, ToSign
 from rxstream.dialects import dialect as named
 from rxstream.errors import (
@@ -116,6 +118,20 @@ class AiProvider:
 
     def __repr__(self) -> str:
         return f"AiProvider({self.dialect.name!r}, base_url={self.base_url!r}, key={self._key_source()})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; never the key, nor what an address may have beside host and path."""
+        url = urlsplit(self.base_url)
+        able = [name.replace("_", " ") for name, can in structs.asdict(self.capabilities).items() if can]
+        address = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+        return markup.table(
+            (
+                ("dialect", self.dialect.name),
+                ("address", address),
+                ("key", self._key_source()),
+                ("can do", ", ".join(able) or "text"),
+            )
+        )
 
     async def __aenter__(self) -> "AiProvider":
         return self

@@ -1,5 +1,6 @@
 """What an answer adds up to, whole or as far as it came; and what is asked."""
 
+import tracemalloc
 from typing import Any, cast
 
 import msgspec
@@ -409,3 +410,19 @@ def test_the_name_of_a_block_goes_back_with_its_signature() -> None:
     message = assembled(ReasoningDelta("Hm"), ReasoningDelta("", signature="sig", item_id="rs"))
 
     assert message.parts == [ReasoningPart("Hm", "sig", item_id="rs")]
+
+
+@pytest.mark.parametrize("kind", [TextDelta, ReasoningDelta])
+def test_a_long_answer_takes_little_more_than_its_text(kind: type[TextDelta] | type[ReasoningDelta]) -> None:
+    assembler = MessageAssembler()
+    tracemalloc.start()
+    try:
+        for number in range(60_000):
+            assembler.add(kind(f"w{number} "))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    message = assembler.message()
+    size = len(message.text + message.reasoning)
+    assert held < 2 * size + 1_000_000

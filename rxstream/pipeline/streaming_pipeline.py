@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from reactivex import Observable
 
+from rxstream import markup
 from rxstream.dialect import Dialect
 from rxstream.errors import ConfigurationError
 from rxstream.messages import ChatRequest, Message
@@ -116,8 +117,15 @@ class StreamingPipeline:
         await self.aclose()
 
     def __str__(self) -> str:
+        return " → ".join(self._names())
+
+    def _names(self) -> list[str]:
+        """Where tokens come from, and the stages that they pass."""
         asked = " ".join(part for part in (self._dialect and self._dialect.name, self.model) if part)
-        return " → ".join([asked or "tokens", *map(str, self.stages)])
+        return [asked or "tokens", *map(str, self.stages)]
+
+    def _repr_html_(self) -> str:
+        return markup.chain(self._names())
 
     def __repr__(self) -> str:
         return f"<StreamingPipeline {self}>"

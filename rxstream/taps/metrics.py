@@ -131,8 +131,7 @@ class MetricsSummary(Struct, frozen=True, kw_only=True):
         return " · ".join(part for part in self._parts() if part)
 
     def _repr_html_(self) -> str:
-        known = ((name, value) for name, value in structs.asdict(self).items() if value is not None)
-        return markup.table((name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in known)
+        return markup.figures(structs.asdict(self))
 
     def _parts(self) -> list[str]:
         how = self.outcome or "running"

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
+from rxstream import markup
 from rxstream.taps._quantiles import Quantiles
 from rxstream.taps.metrics import MetricsSummary, Outcome, StreamMetrics, counted
 from rxstream.taps.quietly import quietly
@@ -62,6 +63,9 @@ class RegistrySummary(Struct, frozen=True, kw_only=True):
             f"gap {self.gap_p50 * 1000:.3g} ms (p50)" if self.gap_p50 is not None else "",
         ]
         return " · ".join(part for part in parts if part)
+
+    def _repr_html_(self) -> str:
+        return markup.figures(structs.asdict(self))
 
 
 _STATES = ("active", "completed", "failed", "cancelled")
