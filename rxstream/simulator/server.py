@@ -298,9 +298,12 @@ class Simulator:
         connection.drops_next = made.drops_next
         try:
             is_whole = await self._perform(made, received, request.writer)
-        except (asyncio.CancelledError, ConnectionError):  # in the middle of a wait, or of a write
+        except asyncio.CancelledError:  # in the middle of a wait
             received.end("client left")
             raise
+        except ConnectionError:  # in the middle of a write
+            received.end("client left")
+            return _Played(stays_open=False)
         return _Played(stays_open=is_whole and made.stays_open)
 
     def _reply(self, asked: Asked, received: ReceivedRequest, *, keep_alive: bool, chunks: bool) -> Reply:

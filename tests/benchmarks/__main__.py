@@ -22,6 +22,9 @@ from tests.benchmarks.operators import REFERENCE as PLAIN_MAP
 from tests.benchmarks.operators import measure as measure_operators
 from tests.benchmarks.presets import NONE, UNITS
 from tests.benchmarks.presets import measure as measure_presets
+from tests.benchmarks.ui import REFERENCE as QT
+from tests.benchmarks.ui import UNITS as UI_UNITS
+from tests.benchmarks.ui import measure as measure_ui
 
 COUNTS = {"flood": 20_000, "events": 2_000}
 """How many tokens an answer has in each mode."""
@@ -61,6 +64,9 @@ def main() -> None:
             results["presets"] = measure_presets(base, options.rounds)
             for figure, presets in results["presets"].items():
                 _print(f"presets: {figure}", presets, reference=NONE, unit=UNITS[figure])
+            results["windows"] = measure_ui(base, options.rounds)
+            for figure, windows in results["windows"].items():
+                _print(f"windows: {figure}", windows, reference=QT, unit=UI_UNITS[figure])
         finally:
             server.terminate()
     if options.json:
