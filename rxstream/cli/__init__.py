@@ -1,4 +1,4 @@
-"""The command line: `rxstream chat | decode | providers | serve | tokens`, one file for each command.
+"""The command line: `rxstream chat | compare | decode | providers | serve | tokens`, one file for each command.
 
 Exit status: 0 healthy, 1 the stream carried or became an error, 2 usage, 130 interrupted.
 """
@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from rxstream.cli import chat, decode, providers, serve, tokens
+from rxstream.cli import chat, compare, decode, providers, serve, tokens
+from rxstream.cli._advice import explain
 from rxstream.errors import ConfigurationError, StreamError
 
-COMMANDS = (chat, decode, providers, serve, tokens)
+COMMANDS = (chat, compare, decode, providers, serve, tokens)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,12 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-    except ConfigurationError as error:
-        print(f"rxstream: {error}", file=sys.stderr)
-        return 2
     except StreamError as error:
-        print(f"rxstream: {error}", file=sys.stderr)
-        return 1
+        explain(error)
+        return 2 if isinstance(error, ConfigurationError) else 1
     except BrokenPipeError:
         # Whoever read the output has gone, as `head` does. What Python would still flush at exit goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

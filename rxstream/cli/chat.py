@@ -1,41 +1,40 @@
-"""`rxstream chat`: an answer, streamed to the terminal.
+"""`rxstream chat`: an answer, streamed to the terminal; without a prompt, a conversation.
 
-The answer goes to standard output as it comes and is all that goes there. What is
-worth knowing about it goes to standard error, when that is a terminal.
+On a terminal the answer is set as Markdown while it comes. Anywhere else its text goes to
+standard output as it comes and is all that goes there; what is worth knowing about it goes to
+standard error, when that is a terminal.
 """
 
 import argparse
 import asyncio
-import os
 import sys
-import time
-from contextlib import AsyncExitStack
+from io import TextIOWrapper
+from pathlib import Path
+from typing import cast
 
 from reactivex import Observable
 
-from rxstream.dialects import FAMILIES, dialect, dialect_and_model, dialects, presets
+from rxstream.cli._asking import SIMULATOR, Models, tools, user_message
+from rxstream.cli._display import Answer, AsJson, AsText, Display, show_figures
+from rxstream.dialects import FAMILIES, dialects, presets
+from rxstream.errors import ConfigurationError
+from rxstream.messages import ChatRequest, Message
+from rxstream.operators import decode, retry_before_content
 from rxstream.providers import AiProvider
-from rxstream.simulator import Simulator
-from rxstream.sinks import iterate
-from rxstream.tokens import (
-    CONTENT,
-    ReasoningDelta,
-    RefusalDelta,
-    StreamEnd,
-    StreamToken,
-    TextDelta,
-    ToolCall,
-    ToolCallTruncated,
-    UsageReport,
-)
+from rxstream.sources import recordings, replay
+from rxstream.taps import record
+from rxstream.tokens import Json, StreamToken
 
 NAME = "chat"
 SUMMARY = "stream an answer to the terminal"
-DESCRIPTION = "Stream an answer to the terminal. Without a model, a simulator on this machine answers."
-EPILOG = None
-
-SIMULATED_API = "openai.chat"
-DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+DESCRIPTION = (
+    "Stream an answer to the terminal. Without a model, a simulator on this machine answers. "
+    "Without a prompt, a conversation begins; if standard input is no terminal, it is the prompt."
+)
+EPILOG = (
+    "Tools are offered to the model and its calls are shown; nothing is ever run. "
+    f"The simulator can be asked by name too, as in -m {SIMULATOR}:simulated-tools."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,118 +49,118 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + ", ".join(dialects()),
     )
     parser.add_argument("--base-url", metavar="URL", help="where the API is, for compatible and local servers")
+    parser.add_argument("-s", "--system", metavar="TEXT", help="what the model is told first")
+    parser.add_argument(
+        "-i", "--image", action="append", default=[], metavar="FILE|URL", help="an image to ask about; may be repeated"
+    )
+    parser.add_argument(
+        "--tool", action="append", default=[], metavar="FILE", help="a tool, or a list, as JSON; may be repeated"
+    )
     parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer to ask for, in tokens")
-    parser.add_argument("prompt", metavar="PROMPT", help="what to ask; - reads it from standard input")
+    parser.add_argument("--json", action="store_true", help="print each token as a line of JSON")
+    parser.add_argument("--plain", action="store_true", help="print the text as it is, without Markdown")
+    parser.add_argument("--metrics", action="store_true", help="print a table of figures at the end")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="append the answer's bytes, and when they came")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="show the last recording of a file; ask nobody")
+    parser.add_argument(
+        "--speed", type=float, metavar="N", help="replay N times as fast; 0 is as fast as it goes (default: 1)"
+    )
+    parser.add_argument("--no-history", action="store_true", help="keep nothing of what is typed in a conversation")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to ask; - reads it from standard input")
+    parser.set_defaults(refuse=parser.error)
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask what `options` say; return the exit status."""
-    return asyncio.run(_chat(options))
+    if isinstance(out := cast("object", sys.stdout), TextIOWrapper):
+        cast("TextIOWrapper", out).reconfigure(errors="replace")  # a locale may lack what models like to say
+    if options.replay is not None:
+        return _replay(options)
+    if options.speed is not None:
+        options.refuse("--speed is of a replay: it goes with --replay FILE")
+    if options.prompt is None and sys.stdin.isatty():
+        if options.json or not sys.stdout.isatty():
+            options.refuse("a conversation needs a terminal: pass a PROMPT, or - to read it from standard input")
+        from rxstream.cli._conversation import converse  # it is for terminals, and so is what it imports
+
+        return converse(options)
+    given: str | None = options.prompt
+    prompt = sys.stdin.read() if given is None or given == "-" else given
+    if not prompt.strip() and not options.image:
+        options.refuse("there is nothing to ask: the PROMPT is empty")
+    return asyncio.run(_ask(prompt, options))
 
 
-async def _chat(options: argparse.Namespace) -> int:
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
-    async with AsyncExitStack() as stack:
-        if options.model is None and options.base_url is None:
-            simulator = await stack.enter_async_context(Simulator())
-            address = simulator.base_url(SIMULATED_API)
-            print(f"no model named: the simulator answers, at {address}{_hint()}", file=sys.stderr)
-            provider, model = AiProvider(SIMULATED_API, base_url=address, api_key=None), "simulator"
-        else:
-            api, model = dialect_and_model(options.model or "")
-            provider = AiProvider(api, base_url=options.base_url)
-        await stack.enter_async_context(provider)
-        chosen = {} if options.max_tokens is None else {"max_tokens": options.max_tokens}
-        await show(provider.stream(prompt, model=model, **chosen))
+async def _ask(prompt: str, options: argparse.Namespace) -> int:
+    asked = [user_message(prompt, options.image)]
+    messages = [Message("system", options.system), *asked] if options.system else asked
+    chosen = choices(options)
+    async with Models(options.base_url) as models:
+        provider, model = await models.open(options.model)
+        request = ChatRequest(model=model, messages=messages, **chosen)
+        await show(answer(provider, request, options.record), options)
     return 0
 
 
-async def show(stream: Observable[StreamToken]) -> None:
-    """Write the text of `stream` to standard output as it comes, and its figures to standard error at the end.
+def _replay(options: argparse.Namespace) -> int:
+    if options.prompt is not None or options.model is not None or options.record is not None:
+        options.refuse("--replay asks nobody: it takes no PROMPT, no --model and no --record")
+    if options.speed is not None and options.speed < 0:
+        options.refuse("--speed must be at least 0")
+    speed = 1.0 if options.speed is None else options.speed or None
+    recording = recordings(options.replay)[-1]
+    stream = replay(options.replay, speed=speed)
+    if recording.holds != "tokens":
+        if recording.api is None:
+            raise ConfigurationError(
+                "the recording does not say which API it is of; `rxstream decode --api API` reads it all the same"
+            )
+        stream = stream.pipe(decode(recording.api))
+    asyncio.run(show(stream, options))
+    return 0
+
+
+def choices(options: argparse.Namespace) -> dict[str, Json]:
+    """Return the fields of the request that `options` set."""
+    chosen: dict[str, Json] = {"tools": tools(options.tool)}
+    return chosen if options.max_tokens is None else {**chosen, "max_tokens": options.max_tokens}
+
+
+def answer(provider: AiProvider, request: ChatRequest, file: Path | None) -> Observable[StreamToken]:
+    """Return the answer to `request`; with a `file`, its bytes are recorded there.
+
+    Raises `ConfigurationError` if that file can't be written.
+    """
+    if file is None:
+        return provider.stream(request)
+    try:
+        file.open("ab").close()  # a recording that fails is only logged, and here it was asked for
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {file}: {error.strerror}") from error
+    recorded = record(file, api=provider.dialect.name, model=request.model)
+    chunks: Observable[bytes] = provider.chunks(request).pipe(recorded)
+    return chunks.pipe(decode(provider.dialect), retry_before_content(provider.retry))
+
+
+async def show(stream: Observable[StreamToken], options: argparse.Namespace) -> None:
+    """Show `stream` as `options` say, and its figures at the end.
 
     Raises the `StreamError` that the stream ends in, after what came before it.
     """
-    figures = Figures()
+    shown = Answer()
     try:
-        async with iterate(stream) as tokens:
-            async for token in tokens:
-                figures.note(token)
-                _show(token)
+        await shown.show(stream, display(options))
     finally:
-        if figures.has_content and sys.stdout.isatty():
-            print(flush=True)
-        _note(figures.line())
+        show_figures(shown.metrics.summary(), table=options.metrics)
 
 
-class Figures:
-    """What is worth knowing about an answer; times in seconds since it was asked for."""
+def display(options: argparse.Namespace) -> Display:
+    """Return what shows one answer, as `options` and the terminal allow."""
+    if options.json:
+        return AsJson()
+    if not options.plain and sys.stdout.isatty():
+        from rxstream.cli._rendered import Rendered, console_for_answers  # only a terminal needs what it imports
 
-    def __init__(self) -> None:
-        self._asked = time.perf_counter()
-        self._first: float | None = None
-        self._last = 0.0
-        self._deltas = 0
-        self._usage = UsageReport()
-        self._end: StreamEnd | None = None
-
-    def note(self, token: StreamToken) -> None:
-        """Take note of one token."""
-        if isinstance(token, CONTENT):
-            self._last = time.perf_counter() - self._asked
-            if self._first is None:
-                self._first = self._last
-            self._deltas += 1
-        elif isinstance(token, UsageReport):
-            self._usage = token
-        elif isinstance(token, StreamEnd):
-            self._end = token
-
-    @property
-    def has_content(self) -> bool:
-        """Whether the answer has begun."""
-        return self._first is not None
-
-    def line(self) -> str:
-        """Return the figures in one line."""
-        if self._first is None:
-            return "no content came"
-        count, unit = (self._usage.output_tokens, "tokens") if self._usage.output_tokens else (self._deltas, "deltas")
-        took = self._last - self._first
-        parts = [
-            f"first token {self._first * 1000:.0f} ms",
-            f"{count} {unit}" + (f" at {count / took:.0f}/s" if took > 0 else ""),
-        ]
-        if self._usage.input_tokens is not None:
-            parts.append(f"{self._usage.input_tokens} in, {self._usage.output_tokens} out")
-        if self._end is not None and self._end.reason != "stop":
-            parts.append(f"ended: {self._end.raw_reason or self._end.reason}")
-        return " · ".join(parts)
-
-
-def _show(token: StreamToken) -> None:
-    match token:
-        case TextDelta(choice=0) | RefusalDelta(choice=0):
-            sys.stdout.write(token.text)
-            sys.stdout.flush()
-        case ReasoningDelta(choice=0) if sys.stderr.isatty():
-            sys.stderr.write(f"{DIM}{token.text}{PLAIN}")
-            sys.stderr.flush()
-        case ToolCall():
-            _note(f"calls {token.function.name}({token.function.arguments})")
-        case ToolCallTruncated():
-            _note(f"a call of {token.name} was cut short")
-        case _:
-            return  # the figures are for the end
-
-
-def _note(line: str) -> None:
-    """Say something beside the answer, to a person only."""
-    if sys.stderr.isatty():
-        print(f"{DIM}{line}{PLAIN}", file=sys.stderr, flush=True)
-
-
-def _hint() -> str:
-    """Which keys are there for a next step."""
-    names = [*dialects(), *presets()]
-    found = [name for name in names if (variable := dialect(name).key_variable) and os.environ.get(variable)]
-    return f"; with -m {found[0]}:MODEL the service does" if found else ""
+        if console := console_for_answers():
+            return Rendered(console)
+    return AsText()
