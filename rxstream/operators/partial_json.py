@@ -22,7 +22,7 @@ def partial_json(
     half an escape or half a character; numbers, `true`, `false` and `null` once they
     are whole; members of objects once their value has begun.
 
-    In visible text the JSON is the first array or object, so ```` ```json ```` around it
+    In visible text the JSON is the first array or object, so a Markdown fence around it
     and prose before it do no harm. Prose may hold brackets too: what turns out to be no
     JSON is let go of, and what comes after it, or after the end of a value, is looked
     through for the next one, whose `number` is one higher. Arguments are one value
