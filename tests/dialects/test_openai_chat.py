@@ -1030,7 +1030,7 @@ def test_several_texts_of_the_user_stay_apart() -> None:
         ({"messages": [Message("tool", [TextPart("3"), ToolResultPart("a", "3")])]}, "Message.tool_result"),
         ({"messages": [Message("user", [ToolCallPart("a", "f", "{}")])]}, "only the assistant"),
         ({"messages": [Message("assistant", [ImagePart(url="u")])]}, "can't hold images"),
-        ({"extra": {"x": object()}}, "can't be written as JSON"),
+        ({"extra": {"x": object}}, "can't be written as JSON"),
         ({"messages": [Message("user", "\ud83d")]}, "can't be written as JSON"),
     ],
 )

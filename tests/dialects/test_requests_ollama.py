@@ -196,7 +196,7 @@ def test_extra_is_laid_over_what_it_has_in_common_with_the_body() -> None:
         ({"messages": [Message("user", "Hi", name="Ada")]}, "name"),
         ({"messages": [Message("user", [ImagePart(url="https://example.org/a.png")])]}, "bytes"),
         ({"messages": [Message("assistant", [ToolCallPart("a", "f", "[1]")])]}, "no JSON object"),
-        ({"extra": {"x": object()}}, "can't be written as JSON"),
+        ({"extra": {"x": object}}, "can't be written as JSON"),
     ],
     ids=str,
 )

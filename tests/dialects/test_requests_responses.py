@@ -251,7 +251,7 @@ def test_options_are_written_as_the_api_wants_them(options: dict[str, Any], body
         ({"messages": [Message("assistant", [ToolCallPart("a", "f", "{}", None, True)])]}, "no JSON string"),
         ({"messages": [Message("assistant", [ToolCallPart("a", "f", "SEL", None, True)])]}, "no JSON string"),
         ({"messages": [Message("assistant", [ImagePart(url="u")])]}, "can't hold images"),
-        ({"extra": {"x": object()}}, "can't be written as JSON"),
+        ({"extra": {"x": object}}, "can't be written as JSON"),
         ({"messages": [Message("user", "\ud83d")]}, "can't be written as JSON"),
     ],
 )
