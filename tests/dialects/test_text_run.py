@@ -138,7 +138,7 @@ def test_the_quick_way_gives_what_the_full_reading_gives(api: str, data: st.Data
 def test_the_quick_way_is_taken(api: str) -> None:
     event, _, _ = APIS[api]
     reader: BodyReader[Any] = dialect(api).read_body()
-    body = [event(text, "pad", {}, is_ascii=False) for text in ("One", " two", " three", " 日本", "\n", " four")]
+    body = [event(text, "pad", {}, is_ascii=False) for text in ("One", " two", " three", "\n日本", '"', " four")]
     for chunk in body[:2]:
         reader.feed(chunk)
     made: list[StreamToken] = []
@@ -148,8 +148,17 @@ def test_the_quick_way_is_taken(api: str) -> None:
     whole = b"".join(body[2:])
     end = skim(made, whole, 0)
 
-    assert [token.text for token in made if isinstance(token, TextDelta)] == [" three", " 日本"]
+    assert [token.text for token in made if isinstance(token, TextDelta)] == [" three", "\n日本"]
     assert whole[end:] == b"".join(body[4:])
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_text_that_can_not_be_read_alone_ends_the_quick_way_where_it_stands(api: str) -> None:
+    event, _, _ = APIS[api]
+    texts = ["One", " two", *map(str, range(20)), "\ud83d", "\ude42", *map(str, range(20))]
+    body = b"".join(event(text, "pad", {}, is_ascii=True) for text in texts)
+
+    assert outcome(api, [body], quickly=True) == outcome(api, [body], quickly=False)
 
 
 TELLING: dict[str, list[bytes]] = {
