@@ -118,7 +118,7 @@ class Terms:
             rf"(?<!\w)(?:{self._beginning_with(edged)})" if edged else "",
             self._beginning_with(self._trie.keys() - edged),
         ]
-        self._next_place = re.compile("|".join(filter(None, either)) or "(?!)").search
+        self.next_place = re.compile("|".join(filter(None, either)) or "(?!)").search
 
     def _beginning_with(self, firsts: Iterable[str]) -> str:
         """The pattern of where a term may begin that has one of `firsts` as its first character."""
@@ -131,7 +131,7 @@ class Terms:
         )
 
     def find(self, text: str, start: int, base: int, is_last: bool) -> tuple[Found | None, int]:  # noqa: ARG002  # a term is the same everywhere
-        place = self._next_place(text, start)
+        place = self.next_place(text, start)
         while place is not None:
             at = place.start()
             if not (self._whole_words and at and text[at - 1] >= _FIRST_ACCENT and _is_within_word(text, at)):
@@ -140,7 +140,7 @@ class Terms:
                     return None, at
                 if found is not None:
                     return found, len(text)
-            place = self._next_place(text, at + 1)
+            place = self.next_place(text, at + 1)
         return None, len(text)
 
     def _walk(self, text: str, at: int, is_last: bool) -> tuple[Found | None, bool]:
@@ -263,10 +263,10 @@ class PlacedPattern(Pattern):
         measure: Callable[[str, str], int] | None = None,
     ) -> None:
         super().__init__(pattern, max_length, name=name, measure=measure)
-        self._next_place = re.compile(begins).search
+        self.next_place = re.compile(begins).search
 
     def find(self, text: str, start: int, base: int, is_last: bool) -> tuple[Found | None, int]:
-        place = self._next_place(text, start)
+        place = self.next_place(text, start)
         while place is not None:
             at = place.start()
             end = ((base + at) // self._max_length + 2) * self._max_length - base
@@ -279,7 +279,7 @@ class PlacedPattern(Pattern):
             match = self._regex.match(text, at, end)
             if match is not None and (found := self._found(match)) is not None:
                 return found, len(text)
-            place = self._next_place(text, at + 1)
+            place = self.next_place(text, at + 1)
         return None, len(text)
 
 
@@ -287,7 +287,7 @@ class Folding:
     """What makes characters count as the same: case, Unicode's normal forms, or neither."""
 
     def __init__(self, *, ignore_case: bool = False, form: Form | None = None) -> None:
-        self._ignore_case = ignore_case
+        self.ignores_case = ignore_case
         self.form: Form | None = form
 
     def fold(self, text: str) -> str:
@@ -303,9 +303,9 @@ class Folding:
         """
         if text.isascii():
             settled = text[:-1] if self.form and not is_last and len(text) > start else text
-            return settled.lower() if self._ignore_case else settled, None
+            return settled.lower() if self.ignores_case else settled, None
         if self.form is None:
-            if not self._ignore_case:
+            if not self.ignores_case:
                 return text, None
             folded = text.casefold()
             if len(folded) == len(text):  # folding takes nothing away, so each is still one
@@ -335,7 +335,7 @@ class Folding:
     def _fold_unit(self, unit: str) -> str:
         if self.form is not None:
             unit = unicodedata.normalize(self.form, unit)
-        if self._ignore_case:
+        if self.ignores_case:
             unit = unit.casefold()
             if self.form is not None:
                 unit = unicodedata.normalize(self.form, unit)
@@ -359,6 +359,8 @@ class Rules:
         """How much of the text before a match is of interest."""
         (only,) = finders if len(finders) == 1 else (None,)
         self.find = only.find if only is not None else self._find_any
+        self.next_place = only.next_place if isinstance(only, Terms | PlacedPattern) and not folding.form else None
+        """Where it finds no place, there is nothing to be found; `None` if it takes more than that to know."""
 
     def _find_any(self, text: str, start: int, base: int, is_last: bool) -> tuple[Found | None, int]:
         first, first_open = None, len(text)
@@ -455,6 +457,8 @@ class BlockFilter(ABC):
         """How often each rule was met."""
         self._find = rules.find
         self._view = rules.folding.view
+        self._next_place = rules.next_place
+        self._ignores_case = rules.folding.ignores_case
         self._looks_back = rules.looks_back
         self._reads = {TextDelta, RefusalDelta, ReasoningDelta} if reasoning else {TextDelta, RefusalDelta}
         self._reads_arguments = tool_arguments
@@ -594,6 +598,12 @@ class BlockFilter(ABC):
         if block.is_over:
             return ""
         before = block.before
+        if self._next_place is not None and not block.held and text.isascii():  # most text is not like a rule at all
+            view = before + text
+            if view.isascii() and self._next_place(view.lower() if self._ignores_case else view, len(before)) is None:
+                block.released += len(text)
+                block.before = view[-self._looks_back :]
+                return text
         buffer = before + block.held + text
         start = len(before)
         view, offsets = self._view(buffer, start, is_last)
