@@ -96,8 +96,10 @@ def _modules() -> dict[str, str]:
 @cache
 def _load(name: str) -> Dialect[Any]:
     module = import_module(f"{__name__}.{_modules()[name]}")
-    values: list[Any] = [value for value in vars(module).values() if isinstance(value, Dialect)]
-    return next(value for value in values if value.name == name)
+    for value in vars(module).values():
+        if isinstance(value, Dialect) and cast(Dialect[Any], value).name == name:
+            return cast(Dialect[Any], value)
+    raise ConfigurationError(f"{module.__name__} has no Dialect named {name!r}")
 
 
 def _load_preset(name: str) -> Dialect[Any]:

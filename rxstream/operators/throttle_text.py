@@ -1,7 +1,6 @@
 """Text at a steady pace, for display."""
 
 import math
-import unicodedata
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,11 +8,9 @@ from datetime import timedelta
 from reactivex import Observable, abc
 
 from rxstream.operators._courier import Courier
+from rxstream.operators._graphemes import LONGEST, first_end
 from rxstream.schedulers.gated_scheduler import on_time
 from rxstream.tokens import StreamToken, TextDelta
-
-_ZERO_WIDTH_JOINER = "\u200d"
-_SKIN_TONES = "\U0001f3fb", "\U0001f3ff"
 
 
 def throttle_text(
@@ -66,12 +63,12 @@ class _Run:
         self.waits += len(text)
 
     def take(self, count: int) -> str:
-        """Take out at least `count` characters, and then as many as belong to the last of them."""
+        """Take out at least `count` characters, and then as many as belong to the last grapheme."""
         text = "".join(self.pieces)
-        end = _whole(text, self.start + count)
-        taken = text[self.start : end]
-        self.pieces, self.start = [text], end
-        self.waits = len(text) - end
+        ahead = text[self.start : self.start + count + LONGEST + 1]
+        taken = ahead[: first_end(ahead, count)]
+        self.pieces, self.start = [text], self.start + len(taken)
+        self.waits = len(text) - self.start
         return taken
 
 
@@ -164,21 +161,6 @@ def _append(tokens: list[StreamToken], delta: TextDelta) -> None:
         tokens[-1] = TextDelta(last.text + delta.text, delta.index, delta.choice)
     else:
         tokens.append(delta)
-
-
-def _whole(text: str, end: int) -> int:
-    """Return where to cut at or after `end`, so that no accent, joined or coloured emoji is taken apart."""
-    while 0 < end < len(text) and _belongs(text[end - 1], text[end]):
-        end += 1
-    return end
-
-
-def _belongs(before: str, character: str) -> bool:
-    return (
-        unicodedata.category(character).startswith("M")
-        or _ZERO_WIDTH_JOINER in {before, character}
-        or _SKIN_TONES[0] <= character <= _SKIN_TONES[1]
-    )
 
 
 class _Throttled(Courier[StreamToken]):

@@ -100,6 +100,13 @@ def test_a_broken_package_is_named(name: str, complaint: str) -> None:
         dialect(name)
 
 
+def test_a_file_without_its_dialect_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxstream.dialects._modules", lambda: {"acme.half": "_values"})
+
+    with pytest.raises(ConfigurationError, match=r"rxstream\.dialects\._values has no Dialect named 'acme\.half'"):
+        dialect("acme.half")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_the_api_that_is_usually_meant(family: str) -> None:
     assert dialect(family) is dialect(FAMILIES[family])

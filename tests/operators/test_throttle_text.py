@@ -118,7 +118,7 @@ def test_blocks_are_not_mixed() -> None:
     ]
 
 
-@pytest.mark.parametrize("whole", ["e\u0301", "👍🏽", "👩\u200d🚀", "❤\ufe0f"])
+@pytest.mark.parametrize("whole", ["e\u0301", "👍🏽", "👩\u200d🚀", "❤\ufe0f", "🇳🇴", "\u1112\u1161\u11ab", "\r\n"])
 def test_what_is_one_character_to_a_reader_is_not_taken_apart(whole: str) -> None:
     messages = marbles(on_next(210, TextDelta(f"{whole}a")), on_completed(300))
 
