@@ -286,6 +286,7 @@ class GenerateDecoder(Decoder[SseEvent]):
             raise TruncatedStreamError("the stream ended without a finishReason for every candidate")
         self.ended = True
         made: list[StreamToken] = [] if self._has_started else [StreamStart(None, None, self._provider)]
+        made += self._calls.cut()  # such as began after the end of their candidate
         made += [StreamEnd(state.reason, state.finish_reason, index, state.details) for index, state in candidates]
         if not candidates:
             made.append(StreamEnd(FinishReason.CONTENT_FILTER, details=self._blocked))

@@ -1,120 +1,144 @@
 """Run every contender in turn, round after round, and print what a token costs each of them.
 
-    python -m tests.benchmarks [--rounds N] [--json FILE]
+    python -m tests.benchmarks [--only PART] [--rounds N] [--contender WORD] [--uvloop] [--litellm PYTHON] [--json FILE]
 
 Machines are noisy: quote the ratios of one run, not figures of two.
 """
 
 import argparse
-import json
+import os
 import platform
 import subprocess
-import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.demand import measure as measure_demand
-from tests.benchmarks.in_memory import measure
-from tests.benchmarks.operators import REFERENCE as PLAIN_MAP
-from tests.benchmarks.operators import measure as measure_operators
-from tests.benchmarks.presets import NONE, UNITS
-from tests.benchmarks.presets import measure as measure_presets
-from tests.benchmarks.ui import REFERENCE as QT
-from tests.benchmarks.ui import UNITS as UI_UNITS
-from tests.benchmarks.ui import measure as measure_ui
+import msgspec
 
-COUNTS = {"flood": 20_000, "events": 2_000}
-"""How many tokens an answer has in each mode."""
-MODES = {"flood": "loopback, 64 KiB writes", "events": "loopback, one event a write"}
-REFERENCE = "aiohttp + msgspec, hand-written"
-PACKAGES = ["rxstream", "aiohttp", "msgspec", "reactivex", "httpx", "httpx-sse", "openai"]
+from tests.benchmarks import demand, in_memory, loopback, operators, presets, ui
+from tests.benchmarks.children import Bench, bench
+from tests.benchmarks.figures import Table, judge
+from tests.benchmarks.targets import TARGETS
+
+PACKAGES = [
+    "rxstream",
+    "aiohttp",
+    "anthropic",
+    "httpx",
+    "httpx-sse",
+    "msgspec",
+    "openai",
+    "reactivex",
+    "uvloop",
+]
+
+
+def _demand(at: Bench) -> Iterator[Table]:
+    for size, ways in demand.measure(at.rounds).items():
+        yield Table(f"added by demand, {size}", "CPU microseconds a token", "observe_on(asyncio)", ways)
+
+
+def _operators(at: Bench) -> Iterator[Table]:
+    figures = operators.measure(at.rounds)
+    yield Table("added by operators, taps and pipelines", "CPU microseconds a token", operators.REFERENCE, figures)
+
+
+def _presets(at: Bench) -> Iterator[Table]:
+    for figure, found in presets.measure(at.server.base, at.rounds).items():
+        yield Table(f"presets: {figure}", presets.UNITS[figure], presets.NONE, found)
+
+
+def _windows(at: Bench) -> Iterator[Table]:
+    for figure, found in ui.measure(at.server.base, at.rounds).items():
+        yield Table(f"windows: {figure}", ui.UNITS[figure], ui.REFERENCE, found)
+
+
+PARTS: dict[str, Callable[[Bench], Iterator[Table]]] = {
+    "in-memory": lambda at: in_memory.measure(at.rounds),
+    "flood": lambda at: loopback.measure_tokens(at, "flood"),
+    "one-event": lambda at: loopback.measure_tokens(at, "events"),
+    "paced": loopback.measure_paced,
+    "first-token": loopback.measure_first_token,
+    "memory": loopback.measure_memory,
+    "imports": loopback.measure_imports,
+    "demand": _demand,
+    "operators": _operators,
+    "presets": _presets,
+    "windows": _windows,
+}
 
 
 def main() -> None:
     """Measure, print and, if asked, write the figures down."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", action="append", choices=PARTS, help="run this part; may be given several times")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs (default: %(default)s)")
+    parser.add_argument(
+        "--contender", action="append", default=[], metavar="WORD", help="run those with this in their names"
+    )
+    parser.add_argument("--uvloop", action="store_true", help="run every contender on uvloop too")
+    parser.add_argument(
+        "--litellm",
+        default=os.environ.get("LITELLM_PYTHON"),
+        metavar="PYTHON",
+        help="a Python that has litellm, which wants an older openai (default: $LITELLM_PYTHON)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     options = parser.parse_args()
 
-    results: dict[str, Any] = {"machine": _machine(), "microseconds a token": {}}
-    figures = results["microseconds a token"]
-    for size, ways in measure(options.rounds).items():
-        figures[f"in memory, {size}"] = ways
-        _print(f"in memory, {size}", ways, reference="BodyReader")
-    for size, ways in measure_demand(options.rounds).items():
-        figures[f"added by demand, {size}"] = ways
-        _print(f"added by demand, {size}", ways, reference="observe_on(asyncio)")
-    figures["added by operators"] = measure_operators(options.rounds)
-    _print("added by operators, taps and pipelines", figures["added by operators"], reference=PLAIN_MAP)
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.server"], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        base = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        try:
-            for mode, title in MODES.items():
-                costs, peaks = _over_loopback(base, mode, options.rounds)
-                figures[title] = costs
-                results[f"peak KiB, {title}"] = peaks
-                _print(title, costs, reference=REFERENCE, peaks=peaks)
-            results["presets"] = measure_presets(base, options.rounds)
-            for figure, presets in results["presets"].items():
-                _print(f"presets: {figure}", presets, reference=NONE, unit=UNITS[figure])
-            results["windows"] = measure_ui(base, options.rounds)
-            for figure, windows in results["windows"].items():
-                _print(f"windows: {figure}", windows, reference=QT, unit=UI_UNITS[figure])
-        finally:
-            server.terminate()
+    machine = _machine(options.litellm)
+    if machine["load"] > 0.5:
+        print(f"{machine['load']:.1f} programs run beside this one: ratios are coarse, and delays are theirs")
+    began = time.perf_counter()
+    tables: list[Table] = []
+    seconds: dict[str, float] = {}
+    with bench(options.rounds, only=options.contender, litellm=options.litellm, uvloop=options.uvloop) as at:
+        for part in options.only or PARTS:
+            part_began = time.perf_counter()
+            for table in PARTS[part](at):
+                tables.append(table)
+                print("", *table.lines(), sep="\n", flush=True)
+            seconds[part] = time.perf_counter() - part_began
+    verdicts = [verdict for verdict in judge(TARGETS, tables) if verdict.measured is not None or not options.only]
+    if verdicts:
+        print("\ntargets: measured, of at most", *(verdict.line() for verdict in verdicts), sep="\n")
+    print(f"\n{time.perf_counter() - began:.0f} seconds")
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+        results = {"machine": machine, "seconds": seconds, "tables": tables, "targets": verdicts}
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
 
 
-def _over_loopback(base: str, mode: str, rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """CPU microseconds a token, and peak KiB, of each contender in each round."""
-    costs: dict[str, list[float]] = {}
-    peaks: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        for name in CONTENDERS:
-            command = [sys.executable, "-m", "tests.benchmarks.contenders", name, f"{base}/{mode}", str(COUNTS[mode])]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"  {name} is left out: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-                continue
-            figures = json.loads(done.stdout)
-            costs.setdefault(name, []).append(figures["cpu"] / COUNTS[mode] * 1e6)
-            peaks.setdefault(name, []).append(figures["peak_kib"])
-    return costs, peaks
-
-
-def _print(
-    title: str,
-    costs: dict[str, list[float]],
-    *,
-    reference: str,
-    peaks: dict[str, list[float]] | None = None,
-    unit: str = "CPU microseconds a token",
-) -> None:
-    """Print medians with their spread, and the median ratio to `reference`, round by round."""
-    print(f"\n{title}: {unit}, median (least to most), ratio to {reference}")
-    for name, each in costs.items():
-        ratios = [cost / other for cost, other in zip(each, costs.get(reference, []), strict=False)]
-        ratio = f"{median(ratios):8.2f} x" if ratios else ""
-        peak = f"{median(peaks[name]) / 1024:8.0f} MiB" if peaks else ""
-        print(f"  {name:34}{median(each):9.2f}  ({min(each):.2f} to {max(each):.2f}){ratio}{peak}")
-
-
-def _machine() -> dict[str, str]:
-    facts = {"python": platform.python_version(), "platform": platform.platform()}
+def _machine(litellm: str | None) -> dict[str, Any]:
+    """What the figures were measured on, and with."""
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
-            facts[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            facts[package] = "not installed"
-    return facts
+            versions[package] = None
+    if litellm is not None:
+        ask = [litellm, "-c", "from importlib.metadata import version; print(version('litellm'))"]
+        versions["litellm"] = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() or None
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    facts = Path("/proc/cpuinfo")
+    names = [line for line in facts.read_text().splitlines() if line.startswith("model name")] if facts.exists() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor()
 
 
 if __name__ == "__main__":
