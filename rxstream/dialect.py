@@ -11,13 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
 
+from rxstream.discretion import Secrets, address_shown, discreet, raise_alone
 from rxstream.errors import (
     ConfigurationError,
+    FramingError,
     ProtocolError,
     ProviderError,
     StreamError,
@@ -30,7 +31,13 @@ from rxstream.surrogates import JoinSurrogates, mend_text
 from rxstream.tokens import CONTENT, StreamToken
 
 F = TypeVar("F")
-Frame = TypeVar("Frame", covariant=True)
+Fed = TypeVar("Fed")
+
+Gives: TypeAlias = Callable[[Fed, Callable[[F], None], Callable[[bytes, int], int] | None], None]
+"""Hands over the frames in what it is fed, each as soon as it is read, and lets others read what they understand.
+
+`SseParser.feed_into` is one.
+"""
 
 
 class HttpRequest(Struct, frozen=True):
@@ -41,6 +48,10 @@ class HttpRequest(Struct, frozen=True):
     body: bytes
     headers: dict[str, str]
     method: str = "POST"
+
+    def __repr__(self) -> str:
+        """Neither what is said, nor a header or a query."""
+        return f"<HttpRequest {self.method} {self.path.partition('?')[0]}, {len(self.body)} bytes>"
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -69,6 +80,10 @@ class ToSign(Struct, frozen=True):
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+
+    def __repr__(self) -> str:
+        """Neither what is said, nor a header or a query."""
+        return f"<ToSign {self.method} {address_shown(self.url)}, {len(self.body)} bytes>"
 
 
 class ModelPage(Struct, frozen=True):
@@ -141,11 +156,6 @@ class Decoder(ABC, Generic[F]):
         """Return what can still be said when the stream broke: the calls that stay unfinished."""
 
 
-def raise_as_it_is(error: StreamError) -> NoReturn:
-    """Raise `error` with the cause it has, also from within the handling of another one."""
-    raise error from error.__cause__
-
-
 class FrameReader(Generic[F]):
     """Frames in, tokens out, for any dialect: a machine."""
 
@@ -153,10 +163,13 @@ class FrameReader(Generic[F]):
         self._provider = provider
         self._decoder = decoder
         self._decode = decoder.feed
-        self._skim = None if type(decoder).skim is cast(Any, Decoder).skim else decoder.skim
+        self._skim = None if type(decoder).skim is cast(Any, Decoder).skim else self._skim_into
+        self._made: list[StreamToken] = []  # of what is being fed
         self._assembler = MessageAssembler()
         self._joiner: JoinSurrogates | None = None
         self._has_frames = False
+        self.secrets: Secrets = tuple
+        """What no error may say, other than of its own accord."""
         self.tokens_made = 0
         """Rises with real progress; keep-alive comments and pings leave it as it is."""
         self.has_content = False
@@ -182,47 +195,45 @@ class FrameReader(Generic[F]):
 
     def feed_all(self, frames: Sequence[F]) -> list[StreamToken]:
         """Take several frames at once; return their tokens."""
+        return self.feed_from(_each, frames)
 
-        def give(take: Callable[[F], None], _skim: object) -> None:
-            for frame in frames:
-                take(frame)
+    def feed_from(self, give: Gives[Fed, F], fed: Fed) -> list[StreamToken]:
+        """Let `give` hand over the frames in `fed`; return their tokens.
 
-        return self.feed_from(give)
-
-    def feed_from(
-        self, give: Callable[[Callable[[F], None], Callable[[bytes, int], int] | None], None]
-    ) -> list[StreamToken]:
-        """Take the frames that `give` hands to its first argument; return their tokens.
-
-        Its second argument is the decoder's `skim`, if it has one, for whoever has bytes.
+        It is called with `fed`, with what takes a frame, and with the decoder's `skim`, if it has one, for whoever
+        has bytes.
         """
-        made: list[StreamToken] = []
-        decode, skim = self._decode, self._skim
-
-        def take(frame: F) -> None:
-            self._has_frames = True
-            made.extend(decode(frame))
-
+        made = self._made = []
         try:
-            give(take, None if skim is None else partial(skim, made))
+            give(fed, self._take, self._skim)
         except Exception as error:
-            raise_as_it_is(self.broken(error, made + completed_by(error)))
+            if self._decoder.ended and isinstance(error, FramingError):  # noise after a whole answer
+                return self._noted(made)
+            raise_alone(self.broken(error, made + completed_by(error)))
         return self._noted(made)
+
+    def _take(self, frame: F) -> None:
+        self._has_frames = True
+        self._made += self._decode(frame)
+
+    def _skim_into(self, chunk: bytes, start: int) -> int:
+        return self._decoder.skim(self._made, chunk, start)
 
     def flush(self) -> list[StreamToken]:
         made: list[StreamToken] = []
         try:
             made = self._decoder.flush()
         except Exception as error:
-            raise_as_it_is(self.broken(error, completed_by(error)))
+            raise_alone(self.broken(error, completed_by(error)))
         return self._noted(made, last=True)
 
     def fail(self, error: Exception, /) -> list[StreamToken]:
-        if not isinstance(error, StreamError):
-            named = TransportError(f"the source of the stream failed ({type(error).__name__})")
-            named.__cause__ = error
-            error = named
-        raise_as_it_is(self.broken(error, []))
+        if isinstance(error, StreamError):
+            raise_alone(self.broken(error, []))
+        named = TransportError(f"the source of the stream failed ({type(error).__name__})")
+        ending = self.broken(named, [])
+        named.__cause__ = error  # afterwards: what a caller's own source raised is the caller's to read
+        raise_alone(ending)
 
     def broken(self, error: Exception, made: list[StreamToken]) -> StreamError:
         """Return `error` as the stream's one `StreamError`, after the tokens `made`."""
@@ -239,6 +250,7 @@ class FrameReader(Generic[F]):
             ending.message += f"; nothing in it was of the {self._provider} API"
         ending.provider = ending.provider or self._provider
         ending.resume_after = self._decoder.resume_after
+        discreet(ending, self.secrets())
         ending.partial = self._assembler.message(error=ending.info, finish_reason=self._finish_reason)
         ending.completed = made
         return ending
@@ -257,15 +269,9 @@ class FrameReader(Generic[F]):
         return made
 
 
-@runtime_checkable
-class FeedsInto(Protocol[Frame]):
-    """A parser that hands each frame over as soon as it is read, and lets others read what they understand."""
-
-    def feed_into(
-        self, chunk: bytes, take: Callable[[Frame], object], skim: Callable[[bytes, int], int] | None = None
-    ) -> None:
-        """Take `chunk`; see `SseParser.feed_into`."""
-        ...
+def _each(frames: Sequence[F], take: Callable[[F], None], _skim: Callable[[bytes, int], int] | None) -> None:
+    for frame in frames:
+        take(frame)
 
 
 class BodyReader(Generic[F]):
@@ -274,7 +280,7 @@ class BodyReader(Generic[F]):
     def __init__(self, parser: Machine[bytes, F], frames: FrameReader[F]) -> None:
         self._parser = parser
         self._parse = parser.feed
-        self._feed_into = cast(FeedsInto[F], parser).feed_into if isinstance(parser, FeedsInto) else None
+        self._feed_into: Gives[bytes, F] | None = getattr(parser, "feed_into", None)
         self._frames = frames
         self._read = frames.feed_all
 
@@ -298,20 +304,28 @@ class BodyReader(Generic[F]):
         """The message so far."""
         return self._frames.message
 
+    def hide(self, secrets: Secrets) -> None:
+        """Let no error say any of `secrets`, such as the key that a service quotes."""
+        self._frames.secrets = secrets
+
     def feed(self, chunk: bytes, /) -> list[StreamToken]:
+        if self._frames.ended:  # what comes after the end mark is not looked at
+            return []
         if self._feed_into is not None:
-            return self._frames.feed_from(partial(self._feed_into, chunk))
+            return self._frames.feed_from(self._feed_into, chunk)
         try:
             frames = self._parse(chunk)
         except Exception as error:
-            raise_as_it_is(self._broken(error))
+            return self._break(error)
         return self._read(frames)
 
     def flush(self) -> list[StreamToken]:
+        if self._frames.ended:
+            return self._frames.flush()
         try:
             frames = self._parser.flush()
         except Exception as error:
-            raise_as_it_is(self._broken(error))
+            return self._break(error)
         made = self._read(frames)
         try:
             return made + self._frames.flush()
@@ -327,12 +341,17 @@ class BodyReader(Generic[F]):
             ending.completed = made + ending.completed
             raise
 
-    def _broken(self, error: Exception) -> StreamError:
-        """The parser's error, after the tokens of the frames that it had completed."""
+    def _break(self, error: Exception) -> list[StreamToken]:
+        """Raise the parser's error, after the tokens of the frames that it had completed.
+
+        Only return those if they complete the answer: noise that follows it takes nothing from it.
+        """
         made = self._read(completed_by(error))
-        ending = self._frames.broken(error, [])
-        ending.completed = made + ending.completed
-        return ending
+        if not self._frames.ended:
+            ending = self._frames.broken(error, [])
+            ending.completed = made + ending.completed
+            raise_alone(ending)
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,7 +405,9 @@ class Dialect(Generic[F]):
     capabilities: Capabilities = field(default_factory=Capabilities)
 
     def check(self, request: ChatRequest) -> None:
-        """Raise `ConfigurationError` if `request` asks for what the dialect says it can't do."""
+        """Raise `ConfigurationError` if `request` asks for what the dialect says it can't do, or names no model."""
+        if not request.model.isprintable():  # it may go into an address
+            raise ConfigurationError("the name of the model has characters that no name has", provider=self.name)
         if missing := [what for what, is_asked in _asked(request) if is_asked and not getattr(self.capabilities, what)]:
             raise ConfigurationError(
                 f"the request asks for {', '.join(_WORDS[what] for what in missing)}, which this API can't do",

@@ -1,6 +1,5 @@
 """HTML as notebooks show it: a few small pieces, in which everything that is given as text is escaped."""
 
-import html
 from collections.abc import Iterable, Mapping
 
 LINES = "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:.3em .6em"
@@ -9,7 +8,9 @@ LINES = "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:.3em .6
 
 def text(value: object) -> str:
     """Return `value` as text of a page."""
-    return html.escape(str(value), quote=True)
+    from html import escape  # it brings a table of all entities, which only notebooks need
+
+    return escape(str(value), quote=True)
 
 
 def plain(value: object) -> str:

@@ -5,7 +5,7 @@ words of its service. `MessageAssembler` folds the tokens of an answer into an
 `AssembledMessage`, in time linear in their text.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
 from operator import length_hint
 from typing import Literal, TypeAlias
@@ -35,6 +35,9 @@ from rxstream.tokens import (
     UsageReport,
     read_arguments,
 )
+
+BYTES_PER_TOKEN = 4
+"""Of UTF-8, in an estimate of how many tokens of a model a text is."""
 
 
 class TextPart(Struct, frozen=True, tag=True):
@@ -278,6 +281,37 @@ class AssembledMessage(Struct, frozen=True):
     logprobs: list[TokenLogProb] = field(default_factory=list[TokenLogProb])
     usage_raw: dict[str, Json] | None = None
     """The service's own usage object."""
+    usage_source: Literal["provider", "estimated", "unknown"] | None = None
+    """Whose counts `usage` has: "estimated" where `count_tokens` filled them in; `None` where there are none."""
+    usage_is_whole: bool = False
+    """Whether they were given after all that came of the answer, and not in the middle of it."""
+
+    @property
+    def used(self) -> UsageReport:
+        """What to account for, however the stream ended: the service's own counts, or else an estimate so labelled.
+
+        The service's word stands once it has counted all that came. If the stream failed or was let go of before
+        that, `output_tokens` are a quarter of the UTF-8 bytes that came, no less than the service had counted
+        so far, and `source` is "estimated"; thinking that is not shown is not in it. What nobody knows is `None`.
+        """
+        usage = self.usage or Usage()
+        counts = {name: getattr(usage, name) for name in Usage.__struct_fields__}
+        told = UsageReport(**counts, source=self.usage_source or "unknown", raw=self.usage_raw)
+        counted = usage.output_tokens
+        if counted is not None and (self.complete or self.usage_is_whole):
+            return told
+        count = -(-sum(len(text.encode(errors="surrogatepass")) for text in self._written()) // BYTES_PER_TOKEN)
+        if count <= (counted or 0):
+            return told
+        return msgspec.structs.replace(told, output_tokens=count, total_tokens=None, source="estimated")
+
+    def _written(self) -> Iterator[str]:
+        """What the model wrote, of all choices."""
+        for choice in self.choices or [self]:
+            yield from (choice.text, choice.reasoning, choice.refusal)
+            for call in choice.tool_calls:
+                arguments = call.arguments_raw
+                yield call.name + (msgspec.json.encode(call.arguments).decode() if arguments is None else arguments)
 
     def as_message(self) -> Message:
         """Return the answer as a turn of the conversation, thinking and signatures included."""
@@ -295,12 +329,12 @@ class AssembledMessage(Struct, frozen=True):
         return "".join(parts)
 
     def _facts(self) -> str:
-        usage = self.usage or Usage()
+        usage, is_estimate = self.usage or Usage(), self.usage_source == "estimated"
         facts = [
             self.model,
             self.finish_reason,
             f"{usage.input_tokens} in" if usage.input_tokens is not None else None,
-            f"{usage.output_tokens} out" if usage.output_tokens is not None else None,
+            f"{'≈ ' * is_estimate}{usage.output_tokens} out" if usage.output_tokens is not None else None,
             None if self.complete else "not complete",
         ]
         return " · ".join(fact for fact in facts if fact)
@@ -371,6 +405,8 @@ MAX_LOOSE = 8_192
 MAX_GROWING = 16
 """How many blocks and calls may grow at a time, as choices in turns do; of more, only the last are joined."""
 
+_WRITTEN = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, ToolCallDelta})
+"""Tokens that say more of what the model wrote."""
 _NO_TEXT: tuple[int, int, Callable[[str], object]] = (-1, -1, StringIO().write)
 
 
@@ -389,6 +425,7 @@ class MessageAssembler:
         self._media: list[Media] = []
         self._logprobs: list[TokenLogProb] = []
         self._usage: UsageReport | None = None
+        self._is_counted = False
         self._ends: dict[int, StreamEnd] = {}
         self._loose = 0
 
@@ -417,8 +454,8 @@ class MessageAssembler:
         `error` is what the stream ended in; `finish_reason` is the service's word where it had
         been heard although no `StreamEnd` came.
         """
-        choices = sorted({piece.choice for piece in self._pieces} | set(self._ends))
-        first = self._choice(choices[0] if choices else 0)
+        choices = self._choices()
+        first = choices[0]
         end = self._ends.get(first.index)
         start = self._start
         usage = self._usage
@@ -431,7 +468,7 @@ class MessageAssembler:
             usage=usage and Usage(*(getattr(usage, name) for name in Usage.__struct_fields__)),
             error=error,
             complete=bool(self._ends) and (error is None or (end is not None and end.reason is FinishReason.ERROR)),
-            choices=[self._choice(index) for index in choices] if len(choices) > 1 else [],
+            choices=choices if len(choices) > 1 else [],
             id=start and start.id,
             model=start and start.model,
             provider=start and start.provider,
@@ -441,6 +478,8 @@ class MessageAssembler:
             media=list(self._media),
             logprobs=list(self._logprobs),
             usage_raw=usage and usage.raw,
+            usage_source=usage and usage.source,
+            usage_is_whole=self._is_counted,
         )
 
     def _block(self, kind: type[StreamToken], index: int, choice: int) -> _Block:
@@ -452,6 +491,8 @@ class MessageAssembler:
         return block
 
     def _add_other(self, token: StreamToken) -> None:
+        if type(token) in _WRITTEN:
+            self._is_counted = False
         match token:
             case TextDelta():
                 block = self._block(TextDelta, token.index, token.choice)
@@ -472,6 +513,7 @@ class MessageAssembler:
                 if token.key in self._calls:
                     self._calls[token.key].buffer.write(token.arguments)
             case ToolCall():
+                self._is_counted &= token.key in self._calls
                 call = self._call(token.key, token.id, token.function.name)
                 call.arguments, call.raw = token.function.arguments, token.arguments_raw
                 call.item_id, call.is_free_text = token.item_id, token.is_free_text
@@ -482,7 +524,8 @@ class MessageAssembler:
             case StreamStart():
                 self._start = token  # again when another model takes over
             case UsageReport():
-                self._usage = token
+                self._usage, self._is_counted = token, True
+                self._text = _NO_TEXT  # so that the next text is seen to come after it
             case StreamEnd():
                 self._ends[token.choice] = token
             case Retract():
@@ -530,21 +573,27 @@ class MessageAssembler:
         call.id, call.name = id or call.id, name or call.name
         return call
 
-    def _choice(self, choice: int) -> AssembledChoice:
-        def joined(kind: type[StreamToken]) -> str:
-            return "".join(
-                block.text for block in self._blocks.values() if block.kind is kind and block.choice == choice
+    def _choices(self) -> list[AssembledChoice]:
+        """Every choice that anything is known of; an empty one if nothing is."""
+        texts: dict[tuple[type[StreamToken], int], list[str]] = {}
+        for block in self._blocks.values():
+            texts.setdefault((block.kind, block.choice), []).append(block.text)
+        calls: dict[int, list[AssembledToolCall]] = {}
+        for call in self._calls.values():
+            calls.setdefault(call.choice, []).append(call.assembled())
+        choices = sorted({piece.choice for piece in self._pieces} | set(self._ends)) or [0]
+        ends = [self._ends.get(choice) for choice in choices]
+        return [
+            AssembledChoice(
+                index=choice,
+                text="".join(texts.get((TextDelta, choice), ())),
+                finish_reason=end and end.raw_reason,
+                reasoning="".join(texts.get((ReasoningDelta, choice), ())),
+                refusal="".join(texts.get((RefusalDelta, choice), ())),
+                tool_calls=calls.get(choice, []),
             )
-
-        end = self._ends.get(choice)
-        return AssembledChoice(
-            index=choice,
-            text=joined(TextDelta),
-            finish_reason=end and end.raw_reason,
-            reasoning=joined(ReasoningDelta),
-            refusal=joined(RefusalDelta),
-            tool_calls=[call.assembled() for call in self._calls.values() if call.choice == choice],
-        )
+            for choice, end in zip(choices, ends, strict=True)
+        ]
 
     def _parts(self, choice: int) -> list[Part]:
         parts: list[Part] = []

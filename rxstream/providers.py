@@ -4,24 +4,34 @@ import asyncio
 import inspect
 import os
 import re
+import ssl
 import time
-import weakref
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import aiohttp
 import reactivex
 from msgspec import Struct, structs
-from reactivex import Observable, abc
+from reactivex import Observable
 
 from rxstream import markup
+from rxstream._version import __version__
+from rxstream.attempts import attempts_at
 from rxstream.dialect import BodyReader, Capabilities, Dialect, HttpRequest, RateLimits, ToSign
 from rxstream.dialects import dialect as named
+from rxstream.discretion import (
+    Secrets,
+    address_shown,
+    discreet,
+    raise_alone,
+    secrets_of_address,
+    secrets_of_headers,
+    secrets_of_request,
+)
 from rxstream.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -35,17 +45,22 @@ from rxstream.errors import (
 )
 from rxstream.flow import RetryPolicy, StreamBackpressureController
 from rxstream.messages import ChatRequest, Message
-from rxstream.operators.retry_before_content import retry_lists_before_content
-from rxstream.rx import lift_lists, one_by_one
+from rxstream.rx import lift_lists
 from rxstream.sources.deadlines import Deadlines
-from rxstream.sources.http import HttpCall, as_transport_errors, ask, http_chunks, note_connections, read_whole
-from rxstream.sources.on_loop import on_loop
+from rxstream.sources.http import HttpCall, as_transport_errors, ask, http_chunks, read_whole, unseen_off_the_loop
+from rxstream.sources.on_loop import each_on_loop, on_loop
+from rxstream.sources.sessions import Sessions
 from rxstream.tokens import Json, StreamToken
 
 T = TypeVar("T")
 
 MAX_PAGES = 100
 """Pages of a list of models; the longest seen has a handful."""
+
+USER_AGENT = f"rxstream/{__version__}"
+
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110, 5.1."""
 
 VERSION_OF_MODEL = re.compile(r"(?:[-@](?:\d{3,}[\d-]*|latest|v\d+:\d+)|:[\w.-]+)?")
 """What services add to the name of a model: `-2025-08-07`, `-001`, `-latest`, `@20250929`, `-v1:0`, `:latest`."""
@@ -84,11 +99,19 @@ class AiProvider:
     from the dialect's environment variable unless given; `None` sends none. A function
     is asked for the key before each request, for keys that expire: off the loop, unless it
     is a coroutine function.
-    `base_url` is taken from the dialect's variable, then from the dialect. A
-    `session` that is given stays the caller's to close, and is used on its own
-    loop. `controller` bounds what all streams of the provider, and of whoever else has
-    the same one, hold together. Raises `ConfigurationError` for an unknown dialect or an unusable key or
-    address.
+    `base_url` is taken from the dialect's variable, then from the dialect. `headers` go with
+    every request, over those of rxstream; like the key, they go to the origin of `base_url` and to no other.
+    Certificates are verified by what the system trusts, or by `ssl_context`. The proxies that the environment
+    names (`HTTPS_PROXY` and so on) are used only with `environment_proxies`. A
+    `session` that is given stays the caller's to close, is used on its own loop, and has a TLS context
+    of its own. `controller` bounds what all streams of the provider, and of whoever else has
+    the same one, hold together. Raises `ConfigurationError` for an unknown dialect or an unusable key,
+    address or header.
+
+    It may be used on any loop and from any thread at once: each loop has connections of its own, which are
+    closed when it shuts down, and a thread without a loop has its streams on the background loop. A fork may ask
+    anew, and has a loop and connections of its own; the streams that were open are its parent's and are heard
+    only there. A `controller` counts those too, so a fork makes a new one.
 
     Close it with `aclose()` or `async with`; one that is only dropped closes its
     connections all the same.
@@ -100,6 +123,9 @@ class AiProvider:
         *,
         api_key: Key | _FromEnvironment | None = FROM_ENVIRONMENT,
         base_url: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        environment_proxies: bool = False,
         session: aiohttp.ClientSession | None = None,
         deadlines: Deadlines | None = None,
         retry: RetryPolicy | None = None,
@@ -111,23 +137,26 @@ class AiProvider:
         self.retry = retry or RetryPolicy()
         self._api_key = _usable_key(api_key, "api_key") if isinstance(api_key, str) else api_key
         self._base_url = None if base_url is None else _usable_address(base_url, "base_url")
+        self._headers = _usable_headers(headers or {})
+        if session is not None and ssl_context is not None:
+            raise ConfigurationError("a session that is given has a TLS context of its own: leave ssl_context= out")
+        self._environment_proxies = environment_proxies
         self._given_session = session
         self._rate_limits = RateLimits()
-        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
-        weakref.finalize(self, _abandon, self._sessions)
+        self._asked_last: Secrets = tuple
+        self._sessions = Sessions(ssl_context)
 
     def __repr__(self) -> str:
-        return f"AiProvider({self.dialect.name!r}, base_url={self.base_url!r}, key={self._key_source()})"
+        address = address_shown(self.base_url) if self.base_url else ""
+        return f"AiProvider({self.dialect.name!r}, base_url={address!r}, key={self._key_source()})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows; never the key, nor what an address may have beside host and path."""
-        url = urlsplit(self.base_url)
         able = [name.replace("_", " ") for name, can in structs.asdict(self.capabilities).items() if can]
-        address = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
         return markup.table(
             (
                 ("dialect", self.dialect.name),
-                ("address", address),
+                ("address", address_shown(self.base_url)),
                 ("key", self._key_source()),
                 ("can do", ", ".join(able) or "text"),
             )
@@ -180,7 +209,7 @@ class AiProvider:
         """
         request = ChatRequest.of(prompt, **options)
 
-        return self._tokens(lambda: self._written(request), raw_events=raw_events)
+        return self._tokens(lambda: self._written(request), raw_events=raw_events, asked=request)
 
     def resume(self, response_id: str, *, after: int, raw_events: bool = False) -> Observable[StreamToken]:
         """Return the rest of a stream that broke: what came after the event of number `after`.
@@ -193,7 +222,16 @@ class AiProvider:
     def chunks(self, prompt: str | list[Message] | ChatRequest, **options: Json) -> Observable[bytes]:
         """Return the bytes of the answer's body as they come, for `decode` or a recording; otherwise as `stream`."""
         request = ChatRequest.of(prompt, **options)
-        return on_loop(reactivex.defer(lambda _: self._chunks(self._written(request), None)))
+        return on_loop(reactivex.defer(lambda _: self._chunks(self._written(request), None, request)))
+
+    def conceal(self, error: Exception) -> None:
+        """Mask in an error what the request before it had that nobody is to be told, should the service quote it.
+
+        The streams of `stream` do so by themselves; what follows `chunks` cannot know it:
+        `chunks.pipe(decode(…), do_action(on_error=provider.conceal))`.
+        """
+        if isinstance(error, StreamError):
+            discreet(error, self._asked_last())
 
     async def count_tokens(self, prompt: str | list[Message] | ChatRequest, **options: Json) -> int:
         """Ask the service how many input tokens a request is; the arguments are those of `stream`.
@@ -205,7 +243,7 @@ class AiProvider:
         request = ChatRequest.of(prompt, **options)
         with self._naming_itself():
             self.dialect.check(request)
-            return read(await self._read(write(request)))
+            return read(await self._read(write(request), asked=request))
 
     async def list_models(self) -> list[str]:
         """Ask the service which models it offers, named as a request names them, in its own order.
@@ -217,7 +255,7 @@ class AiProvider:
         models: list[str] = []
         with self._naming_itself():
             for _ in range(MAX_PAGES):
-                page = read(await self._read(_get(path), self.dialect.models_base_url))
+                page = read(await self._read(_get(path), elsewhere=self.dialect.models_base_url))
                 models += page.models
                 if page.next_path is None:
                     return models
@@ -246,27 +284,19 @@ class AiProvider:
         """Ask for something cheap; return whether the service has `model`, as far as it says."""
         if model is not None and self.dialect.models_path is not None and self.dialect.read_models is not None:
             return any(_is_model(model, listed) for listed in await self.list_models())
-        call = await self._call(_get(self.dialect.models_path or ""), self.dialect.models_base_url)
-        with as_transport_errors(call.host, self.deadlines):
+        call = await self._call(_get(self.dialect.models_path or ""), elsewhere=self.dialect.models_base_url)
+        with as_transport_errors(call.url, self.deadlines):
             (await ask(self._session(), call, self.deadlines)).close()
         return True
 
     async def aclose(self) -> None:
         """Close the connections; streams that still run end in a `TransportError`."""
-        sessions = list(self._sessions.items())
-        self._sessions.clear()
-        here = asyncio.get_running_loop()
-        for loop, session in sessions:
-            if loop is here:
-                await session.close()
-            elif loop.is_running():
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), loop))
-            else:
-                _abandon({loop: session})
+        await self._sessions.close()
 
     def _written(self, request: ChatRequest) -> HttpRequest:
-        self.dialect.check(request)
-        return self.dialect.build_request(request)
+        with self._naming_itself():
+            self.dialect.check(request)
+            return self.dialect.build_request(request)
 
     def _offered(self, ability: T | None, refusal: str) -> T:
         if ability is None:
@@ -280,32 +310,50 @@ class AiProvider:
             yield
         except StreamError as error:
             error.provider = error.provider or self.dialect.name
+            discreet(error)
             raise
 
-    def _tokens(self, write: Callable[[], HttpRequest], *, raw_events: bool) -> Observable[StreamToken]:
+    def _tokens(
+        self, write: Callable[[], HttpRequest], *, raw_events: bool, asked: ChatRequest | None = None
+    ) -> Observable[StreamToken]:
         """The tokens of the answer to the request that `write` gives, asked for anew by each subscription."""
 
-        def attempt(_scheduler: abc.SchedulerBase) -> Observable[list[StreamToken]]:
+        def attempt() -> Observable[list[StreamToken]]:
             reader = self.dialect.read_body(raw_events=raw_events)
-            return self._chunks(write(), reader).pipe(lift_lists(lambda: reader))
+            return self._chunks(write(), reader, asked).pipe(lift_lists(lambda: reader))
 
-        answers = reactivex.defer(attempt).pipe(retry_lists_before_content(self.retry))
-        return on_loop(answers).pipe(one_by_one())
+        return each_on_loop(attempts_at(attempt, self.retry))
 
-    def _chunks(self, request: HttpRequest, reader: BodyReader[Any] | None) -> Observable[bytes]:
+    def _chunks(
+        self, request: HttpRequest, reader: BodyReader[Any] | None, asked: ChatRequest | None
+    ) -> Observable[bytes]:
         return http_chunks(
-            lambda: self._call(request),
+            lambda: self._call(request, reader, asked=asked),
             self._session,
             deadlines=self.deadlines,
             progress=reader,
             controller=self.controller,
         )
 
-    async def _read(self, request: HttpRequest, elsewhere: Callable[[str], str] | None = None) -> bytes:
+    async def _read(
+        self,
+        request: HttpRequest,
+        *,
+        elsewhere: Callable[[str], str] | None = None,
+        asked: ChatRequest | None = None,
+    ) -> bytes:
         """The body of a short answer."""
-        return await read_whole(self._session(), await self._call(request, elsewhere), self.deadlines)
+        call = await self._call(request, elsewhere=elsewhere, asked=asked)
+        return await read_whole(self._session(), call, self.deadlines)
 
-    async def _call(self, request: HttpRequest, elsewhere: Callable[[str], str] | None = None) -> HttpCall:
+    async def _call(
+        self,
+        request: HttpRequest,
+        reader: BodyReader[Any] | None = None,
+        *,
+        elsewhere: Callable[[str], str] | None = None,
+        asked: ChatRequest | None = None,
+    ) -> HttpCall:
         key = await self._key()
         base_url = elsewhere(self.base_url) if elsewhere else self.base_url
         if not base_url:
@@ -313,37 +361,58 @@ class AiProvider:
             hint = f", or set the environment variable {variable}" if variable else ""
             raise ConfigurationError(f"no address: pass base_url={hint}", provider=self.dialect.name)
         url = _joined(base_url, request.path, self.dialect.address)
+        headers = {
+            "accept-encoding": "identity",  # a compressed stream comes in lumps
+            "user-agent": USER_AGENT,
+            **self.dialect.headers,
+            **request.headers,
+        }
+        signed = await self._credentials(key, ToSign(request.method, url, request.headers, request.body))
+        credentials = {**_usable_headers(signed), **self._headers}
+        if "authorization" in credentials and urlsplit(url).username is not None:
+            raise ConfigurationError(
+                "the address has a user name, which goes where the key goes: take one of them away (api_key=None)",
+                provider=self.dialect.name,
+            )
+        secrets = self._asked_last = self._secrets(key, base_url, credentials, asked)
+        if reader is not None:
+            reader.hide(secrets)
 
         def refuse(status: int, headers: Mapping[str, str], body: bytes) -> StreamError:
-            error = self.dialect.read_error(status, headers, body)
-            if key and key in error.message:  # some services quote the key that they refuse
-                error.message = error.message.replace(key, "***")
-            return error
+            return discreet(self.dialect.read_error(status, headers, body), secrets())
 
         def heed(headers: Mapping[str, str]) -> None:
             self._rate_limits = self.dialect.read_limits(headers)
 
-        headers = {
-            "accept-encoding": "identity",  # a compressed stream comes in lumps
-            "user-agent": f"rxstream/{version('rxstream')}",
-            **self.dialect.headers,
-            **request.headers,
-        }
         return HttpCall(
             method=request.method,
             url=url,
-            headers=headers,
-            credentials=await self._credentials(key, ToSign(request.method, url, request.headers, request.body)),
+            headers=_usable_headers(headers),
+            credentials=credentials,
             body=request.body,
+            by_proxy=self._environment_proxies,
             refuse=refuse,
             heed=heed,
         )
+
+    @staticmethod
+    def _secrets(key: str | None, address: str, credentials: Mapping[str, str], asked: ChatRequest | None) -> Secrets:
+        """What no error may say, although a service may: some quote the key that they refuse, or what was asked."""
+
+        def secrets() -> Iterator[str]:
+            yield key or ""
+            yield from secrets_of_headers(credentials)
+            yield from secrets_of_address(address)
+            if asked is not None:
+                yield from secrets_of_request(asked)
+
+        return secrets
 
     async def _credentials(self, key: str | None, request: ToSign) -> Mapping[str, str]:
         if key:
             return self.dialect.authorize(key)
         if self.dialect.sign is not None and self._api_key is not None:
-            return await asyncio.to_thread(self.dialect.sign, request)
+            return await unseen_off_the_loop(partial(self.dialect.sign, request))
         return {}
 
     async def _key(self) -> str | None:
@@ -364,11 +433,15 @@ class AiProvider:
 
     async def _asked_for(self, give: Callable[[], str] | Callable[[], Awaitable[str]]) -> str:
         try:
-            return cast(str, await give() if inspect.iscoroutinefunction(give) else await asyncio.to_thread(give))
+            if inspect.iscoroutinefunction(give):
+                return await give()
+            return await unseen_off_the_loop(cast(Callable[[], str], give))
         except Exception as error:
-            raise AuthenticationError(
+            failed = AuthenticationError(
                 f"the function for the key raised {type(error).__name__}", provider=self.dialect.name
-            ) from error
+            )
+            failed.__cause__ = error
+            raise_alone(discreet(failed))  # what it says may be the key
 
     def _key_source(self) -> str:
         """Where the key comes from, never the key."""
@@ -378,17 +451,8 @@ class AiProvider:
         return f"{variable} ({'set' if variable and os.environ.get(variable) else 'not set'})"
 
     def _session(self) -> aiohttp.ClientSession:
-        """The session for the running loop, made when it is first wanted."""
-        if self._given_session is not None:
-            return self._given_session
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None or session.closed:
-            # no limit: a stream holds its connection for long, and one more must not hang behind others
-            connector = aiohttp.TCPConnector(limit=0)
-            session = aiohttp.ClientSession(connector=connector, trace_configs=[note_connections()])
-            self._sessions[loop] = session
-        return session
+        """The session for the running loop."""
+        return self._given_session or self._sessions.here()
 
 
 def _usable_key(key: str, where: str) -> str:
@@ -400,9 +464,27 @@ def _usable_key(key: str, where: str) -> str:
 
 
 def _usable_address(url: str, where: str) -> str:
+    """The address without white space around it, or slashes at its end; one that nobody can be asked at is refused."""
+    url = url.strip()
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{where} must begin with http:// or https://")
+    try:
+        is_readable = url.isprintable() and " " not in url and urlsplit(url).port != 0 and bool(urlsplit(url).hostname)
+    except ValueError:
+        is_readable = False
+    if not is_readable:
+        raise ConfigurationError(f"{where} is no usable address: it has characters or a port that no address has")
     return url.rstrip("/")
+
+
+def _usable_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with lower-case names; what would be more than one header, or none, is refused, unquoted."""
+    for name, value in headers.items():
+        if not HEADER_NAME.fullmatch(name):
+            raise ConfigurationError("the name of a header has characters that no header can carry")
+        if not value.isascii() or not value.isprintable():
+            raise ConfigurationError(f"the header {name} has characters that no header can carry")
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _joined(base_url: str, path: str, join: Callable[[str, str], str] | None = None) -> str:
@@ -432,20 +514,3 @@ def _problem(error: StreamError) -> Problem:
             return "address"
         case _:
             return "service"
-
-
-def _abandon(sessions: Mapping[asyncio.AbstractEventLoop, aiohttp.ClientSession]) -> None:
-    """Close the connections of sessions that nobody closed, without a wait and without a word."""
-    for loop, session in list(sessions.items()):
-        connector = session.connector
-        session.detach()
-        if connector is None:
-            continue
-        if loop.is_running():
-            asyncio.run_coroutine_threadsafe(_close(connector), loop)
-        elif loop.is_closed():
-            next(_close(connector).__await__(), None)  # nothing is left to wait for, so its one step is all of it
-
-
-async def _close(connector: aiohttp.BaseConnector) -> None:
-    await connector.close()

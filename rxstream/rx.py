@@ -43,7 +43,7 @@ def lift(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observa
     (or else `flush`) gives what was held back before the error is passed on. A
     subscriber that raises is told of it by a `SubscriberError`, at the latest in the end.
     """
-    return _lifted(make, _one_by_one)
+    return _lifted(make, one_by_one)
 
 
 def lift_lists(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], Observable[list[B]]]:
@@ -54,25 +54,11 @@ def lift_lists(make: Callable[[], Machine[A, B]]) -> Callable[[Observable[A]], O
     return _lifted(make, _as_it_is)
 
 
-def one_by_one() -> Callable[[Observable[list[A]]], Observable[A]]:
-    """Give each item of the lists of a source."""
-
-    def operator(source: Observable[list[A]]) -> Observable[A]:
-        def subscribe(observer: abc.ObserverBase[A], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-            return source.subscribe(
-                _one_by_one(observer), observer.on_error, observer.on_completed, scheduler=scheduler
-            )
-
-        return Observable(subscribe)
-
-    return operator
-
-
-def _one_by_one(observer: abc.ObserverBase[Any]) -> Callable[[list[Any]], None]:
-    """What gives each item of a list to `observer`, as long as that has not stopped."""
+def one_by_one(observer: abc.ObserverBase[B]) -> Callable[[list[B]], None]:
+    """Return what gives each item of a list to `observer`, as long as that has not stopped."""
     emit, downstream = observer.on_next, cast(Stoppable, observer)
 
-    def deliver(items: list[Any]) -> None:
+    def deliver(items: list[B]) -> None:
         for item in items:
             if downstream.is_stopped:
                 return

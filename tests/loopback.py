@@ -1,6 +1,8 @@
 """Servers on loopback that do exactly what a test tells them, and a loop whose clock a test can move."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -44,6 +46,8 @@ class Exchange:
 
     def reset(self) -> None:
         """Cut the connection, without the courtesy of a FIN."""
+        linger = struct.pack("ii", 1, 0)  # on, for no time: closing sends a TCP reset
+        self.writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
 

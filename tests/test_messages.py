@@ -224,6 +224,8 @@ def test_a_whole_answer() -> None:
         media=[media],
         logprobs=[logprob, logprob],
         usage_raw={"in": 2, "out": 3},
+        usage_source="provider",
+        usage_is_whole=True,
     )
     assert message.as_message() == Message("assistant", message.parts)
 

@@ -7,8 +7,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
+from rxstream._version import __version__
 from rxstream.cli import chat, compare, decode, providers, serve, tokens
 from rxstream.cli._advice import explain
 from rxstream.errors import ConfigurationError, StreamError
@@ -19,7 +19,7 @@ COMMANDS = (chat, compare, decode, providers, serve, tokens)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = argparse.ArgumentParser(prog="rxstream", description="Streams of language-model tokens.")
-    parser.add_argument("--version", action="version", version=f"rxstream {version('rxstream')}")
+    parser.add_argument("--version", action="version", version=f"rxstream {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         added = commands.add_parser(

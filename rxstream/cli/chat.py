@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from reactivex import Observable
+from reactivex import operators as ops
 
 from rxstream.cli._asking import SIMULATOR, Models, tools, user_message
 from rxstream.cli._display import Answer, AsJson, AsText, Display, show_figures
@@ -139,7 +140,8 @@ def answer(provider: AiProvider, request: ChatRequest, file: Path | None) -> Obs
         raise ConfigurationError(f"cannot write {file}: {error.strerror}") from error
     recorded = record(file, api=provider.dialect.name, model=request.model)
     chunks: Observable[bytes] = provider.chunks(request).pipe(recorded)
-    return chunks.pipe(decode(provider.dialect), retry_before_content(provider.retry))
+    tokens: Observable[StreamToken] = chunks.pipe(decode(provider.dialect))
+    return tokens.pipe(ops.do_action(on_error=provider.conceal), retry_before_content(provider.retry))
 
 
 async def show(stream: Observable[StreamToken], options: argparse.Namespace) -> None:

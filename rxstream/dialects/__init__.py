@@ -8,15 +8,16 @@ not files. Other packages add either as entry points of the group
 imported before it is asked for by name.
 """
 
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rxstream.dialect import Dialect
 from rxstream.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["FAMILIES", "additions", "dialect", "dialect_and_model", "dialects", "presets"]
 
@@ -108,11 +109,13 @@ def _load_preset(name: str) -> Dialect[Any]:
     return _presets.preset(name)
 
 
-def _entry_points() -> list[EntryPoint]:
+def _entry_points() -> "list[EntryPoint]":
+    from importlib.metadata import entry_points  # slow to import, and our own dialects need none
+
     return sorted(entry_points(group=GROUP), key=lambda point: point.name)
 
 
-def _load_point(point: EntryPoint) -> Dialect[Any]:
+def _load_point(point: "EntryPoint") -> Dialect[Any]:
     try:
         value: Any = point.load()
     except Exception as error:
@@ -123,6 +126,8 @@ def _load_point(point: EntryPoint) -> Dialect[Any]:
 
 
 def _unknown(name: str) -> str:
+    from difflib import get_close_matches  # where there is something to guess
+
     known, wanted = dialects(), name.strip().lower()
     names = [*known, *FAMILIES, *presets()]
     begin_so = [candidate for candidate in names if wanted and candidate.startswith(wanted)]

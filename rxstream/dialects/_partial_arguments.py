@@ -26,6 +26,9 @@ from rxstream.tokens import Json
 Steps: TypeAlias = tuple[str | int, ...]
 """A place in a value: names of members and numbers of items, from the outermost."""
 
+MAX_KNOWN_PATH = 256
+"""Characters of the longest JSON path that is remembered beyond its stream."""
+
 _MISFIT = "the pieces of a tool call's arguments don't fit together"
 _NO_PLACE = "a piece of a tool call's arguments has no place that can be read"
 _STEP = re.compile(
@@ -128,9 +131,12 @@ class PartialArguments:
         return '"' if was_in_text else ""
 
 
-@lru_cache(maxsize=256)  # the pieces of a text come one after another, all with the same path
 def _steps(path: str) -> Steps:
     """The place that a JSON path (RFC 9535) of names and numbers alone leads to."""
+    return known_steps(path) if len(path) <= MAX_KNOWN_PATH else _read_steps(path)
+
+
+def _read_steps(path: str) -> Steps:
     steps: list[str | int] = []
     end = 1
     while path.startswith("$") and len(steps) < MAX_DEPTH and (step := _STEP.match(path, end)):
@@ -142,6 +148,9 @@ def _steps(path: str) -> Steps:
     if not steps or end < len(path) or not isinstance(steps[0], str):
         raise ProtocolError(_NO_PLACE)
     return tuple(steps)
+
+
+known_steps = lru_cache(maxsize=256)(_read_steps)  # the pieces of a text come one after another, all with one path
 
 
 def _unquoted(name: str) -> str:

@@ -40,6 +40,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._open: dict[Hashable, _Call] = {}
+        self._of_choice: dict[int, dict[Hashable, None]] = {}  # which slots of `_open`, in their order
         self._begun = 0
 
     def __contains__(self, slot: Hashable) -> bool:
@@ -59,12 +60,16 @@ class ToolCalls:
     def text(self, slot: Hashable) -> str:
         """The argument text of the open call of `slot` as far as it came; nothing if there is no such call."""
         call = self._open.get(slot)
-        return "".join(call.pieces) if call else ""
+        if call is None:
+            return ""
+        text = "".join(call.pieces)
+        call.pieces = [text] if text else []  # or whoever asks after each piece would have it joined as often
+        return text
 
     def came_whole(self, slot: Hashable) -> bool:
         """Whether the arguments of the open call of `slot` are whole, and came in one piece."""
         call = self._open.get(slot)
-        if call is None or len(call.pieces) != 1 or call.pieces[0].isspace():
+        if call is None or not call.is_one_piece or call.pieces[0].isspace():
             return False
         return whole_arguments(call.pieces[0]) is not None
 
@@ -94,6 +99,7 @@ class ToolCalls:
         call = self._open.get(slot) or self._call(slot, choice)
         if not arguments:
             return []
+        call.is_one_piece = not call.pieces
         call.pieces.append(arguments)
         return [] if call.name is None else [ToolCallDelta(call.key, arguments)]
 
@@ -124,23 +130,28 @@ class ToolCalls:
         text always may.
         """
         call = self._open.pop(slot, None)
-        return call.finished(cut_short=cut_short) if call else []
+        if call is None:
+            return []
+        self._of_choice[call.choice].pop(slot)
+        return call.finished(cut_short=cut_short)
 
     def finish_all(self, choice: int | None = None, *, cut_short: bool = False) -> list[StreamToken]:
         """Finish the calls of `choice`, or all of them, in the order in which they began."""
-        slots = [slot for slot, call in self._open.items() if choice is None or call.choice == choice]
+        slots = list(self._open if choice is None else self._of_choice.get(choice, ()))
         return [token for slot in slots for token in self.finish(slot, cut_short=cut_short)]
 
     def cut(self) -> list[StreamToken]:
         """Return the open calls as truncated, in the order in which they began: the stream broke."""
         cut: list[StreamToken] = [call.truncated() for call in self._open.values()]
         self._open.clear()
+        self._of_choice.clear()
         return cut
 
     def _call(self, slot: Hashable, choice: int) -> "_Call":
         call = self._open.get(slot)
         if call is None:
             call = self._open[slot] = _Call(f"call-{self._begun}", choice)
+            self._of_choice.setdefault(choice, {})[slot] = None
             self._begun += 1
         return call
 
@@ -148,13 +159,14 @@ class ToolCalls:
 class _Call:
     """One call, growing."""
 
-    __slots__ = ("choice", "id", "is_free_text", "is_text", "item_id", "key", "name", "pieces")
+    __slots__ = ("choice", "id", "is_free_text", "is_one_piece", "is_text", "item_id", "key", "name", "pieces")
 
     def __init__(self, key: str, choice: int) -> None:
         self.key, self.choice = key, choice
         self.id: str | None = None
         self.name: str | None = None
         self.pieces: list[str] = []
+        self.is_one_piece = False
         self.is_text = True
         self.item_id: str | None = None
         self.is_free_text = False

@@ -8,6 +8,11 @@ MAX_DEPTH = 128
 """How deep a value that goes on to others may nest. Writing or reading it again must not fail later,
 however deep in its own calls whoever does so stands."""
 
+MAX_WEIGHT = 16_384
+"""How many values and characters a value may have that is repeated with token after token."""
+MAX_FACTS = 32
+"""How many facts about the usage are repeated with each report of it."""
+
 
 def as_text(value: Json) -> str | None:
     """Return a text that says something; `None` for anything else."""
@@ -49,6 +54,31 @@ def is_shallow(value: Json) -> bool:
             return True
         level = [inner for outer in level for inner in _containers(_inside(outer))]
     return not level
+
+
+def is_light(value: Json, most: int = MAX_WEIGHT) -> bool:
+    """Return whether `value` may be repeated with many tokens: its values and characters are `most` at most."""
+    waiting = [value]
+    while waiting and most >= 0:
+        one = waiting.pop()
+        most -= 1 + (len(one) if isinstance(one, str) else 0)
+        if most >= 0 and isinstance(one, dict | list):
+            waiting += cast(dict[str, Json], one) if isinstance(one, dict) else ()
+            waiting += _inside(cast(Json, one))
+    return most >= 0
+
+
+def laid_together(known: dict[str, Json], news: dict[str, Json], counts: tuple[str, ...]) -> dict[str, Json]:
+    """Return what is known of the usage with the `news`; only news of `counts` if all of it would be too much.
+
+    A report repeats all that is known, so that a service which adds to it for ever must not be followed.
+    """
+    together = {**known, **news}
+    if all(type(count) is int and name in known for name, count in news.items()):  # nothing is added
+        return together
+    if len(together) <= MAX_FACTS and is_light(together):
+        return together
+    return {**known, **{name: count for name, count in news.items() if name in counts and as_count(count) is not None}}
 
 
 def _containers(values: list[Json]) -> list[Json]:

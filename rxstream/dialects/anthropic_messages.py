@@ -46,7 +46,7 @@ from rxstream.dialects._answers import (
 from rxstream.dialects._requests import RequestWriter, base64_text, stated
 from rxstream.dialects._text_run import TextRun
 from rxstream.dialects._tool_calls import ToolCalls
-from rxstream.dialects._values import as_count, as_text, is_shallow, within
+from rxstream.dialects._values import as_count, as_text, is_shallow, laid_together, within
 from rxstream.errors import (
     AuthenticationError,
     InvalidRequestError,
@@ -127,6 +127,9 @@ ERROR_WORDS: Mapping[str, type[ProviderError]] = {
     "api_error": ServerError,
     "timeout_error": ServerError,
 }
+
+COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""What of the usage is read."""
 
 OUR_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use", "fallback"})
 """Blocks that become tokens. Those of tools that the server runs, and what is new, do not."""
@@ -356,7 +359,8 @@ class MessagesDecoder(Decoder[SseEvent]):
     def _note_usage(self, usage: dict[str, Json] | None) -> list[StreamToken]:
         known = self._usage
         news = {name: count for name, count in (usage or {}).items() if count is not None or name not in known}
-        merged = {**known, **{name: count for name, count in news.items() if is_shallow(count)}}
+        shallow = {name: count for name, count in news.items() if is_shallow(count)}
+        merged = laid_together(known, shallow, COUNTS)
         if merged == known:
             return []
         self._usage = merged

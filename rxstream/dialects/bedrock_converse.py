@@ -157,7 +157,7 @@ class ConverseEvents:
         self._provider = provider
         self.ended = False
         self.finish_reason: str | None = None
-        self.waiting: list[int] = []
+        self.waiting: dict[int, None] = {}
         """Calls without arguments whose block has ended; what comes next says whether they are whole."""
         self._has_started = False
         self._has_stopped = False
@@ -199,7 +199,7 @@ class ConverseEvents:
 
     def _settle(self, *, cut_short: bool = False) -> list[StreamToken]:
         """Finish the calls that waited to see whether the answer went on after them."""
-        waiting, self.waiting = self.waiting, []
+        waiting, self.waiting = self.waiting, {}
         return [token for index in waiting for token in self._calls.finish(index, cut_short=cut_short)]
 
     def _open(self, index: int, start: Start) -> list[StreamToken] | None:
@@ -239,7 +239,7 @@ class ConverseEvents:
     def _close(self, index: int) -> list[StreamToken]:
         if index in self._bare:
             self._bare.discard(index)
-            self.waiting.append(index)
+            self.waiting[index] = None
             return []
         return [] if index in self.waiting else self._calls.finish(index)
 

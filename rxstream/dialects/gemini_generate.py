@@ -57,7 +57,16 @@ from rxstream.dialects._openai import UNLIKELY
 from rxstream.dialects._partial_arguments import PartialArguments
 from rxstream.dialects._requests import RequestWriter, base64_text, laid_over, stated, tools_called
 from rxstream.dialects._tool_calls import ToolCalls, real
-from rxstream.dialects._values import as_count, as_list, as_objects, as_text, is_shallow, within
+from rxstream.dialects._values import (
+    as_count,
+    as_list,
+    as_objects,
+    as_text,
+    is_light,
+    is_shallow,
+    laid_together,
+    within,
+)
 from rxstream.errors import (
     AuthenticationError,
     InvalidRequestError,
@@ -87,6 +96,7 @@ from rxstream.messages import (
     ToolNamed,
     ToolResultPart,
 )
+from rxstream.surrogates import mend_value
 from rxstream.tokens import (
     Citation,
     FinishReason,
@@ -312,8 +322,12 @@ class GenerateDecoder(Decoder[SseEvent]):
 
     def _take(self, answer: Answer, frame: SseEvent) -> list[StreamToken]:
         made: list[StreamToken] = []
+        unmapped: set[int] = set()
         for candidate in answer.candidates or ():
-            self._take_candidate(candidate, made, frame)
+            if not self._take_candidate(candidate, made):
+                unmapped.add(candidate.index)
+        if unmapped and self._raw_events:
+            made += _raw_parts(frame.data, unmapped)
         if answer.prompt_feedback and as_text(within(answer.prompt_feedback, "blockReason")) is not None:
             feedback = cast(dict[str, Json], answer.prompt_feedback)
             self._blocked = {name: fact for name, fact in feedback.items() if is_shallow(fact)}
@@ -329,18 +343,15 @@ class GenerateDecoder(Decoder[SseEvent]):
         says_nothing = answer.candidates is answer.usage_metadata is answer.prompt_feedback is None
         return self._unmapped(frame) if says_nothing and not made else made
 
-    def _take_candidate(self, candidate: Candidate, made: list[StreamToken], frame: SseEvent) -> None:
+    def _take_candidate(self, candidate: Candidate, made: list[StreamToken]) -> bool:
+        """Add the tokens of a candidate to `made`; return whether a rule maps each of its parts."""
         index = candidate.index
         state = self._candidates.get(index)
         if state is None:
             state = self._candidates[index] = _Candidate(index, self._calls)
-        parts = candidate.content.parts if candidate.content is not None else None
-        if parts:
-            is_mapped = True
-            for part in parts:
-                is_mapped = state.take(part, made) and is_mapped
-            if not is_mapped and self._raw_events:
-                made += _raw_parts(frame.data, index)
+        is_mapped = True
+        for part in (candidate.content and candidate.content.parts) or ():
+            is_mapped = state.take(part, made) and is_mapped
         if candidate.citation_metadata or candidate.grounding_metadata:
             made += state.citations(candidate)
             if self._raw_events and candidate.grounding_metadata:
@@ -351,6 +362,7 @@ class GenerateDecoder(Decoder[SseEvent]):
             made += state.finish(candidate)
             if index == 0:
                 self.finish_reason = candidate.finish_reason
+        return is_mapped
 
     def _note_usage(self, usage: dict[str, Json]) -> list[StreamToken]:
         known = self._usage
@@ -359,7 +371,7 @@ class GenerateDecoder(Decoder[SseEvent]):
             news = {name: count for name, count in news.items() if is_shallow(count)}
         if not news:
             return []
-        self._usage = merged = {**known, **news}
+        self._usage = merged = laid_together(known, news, USAGE)
         counts = [count if type(count) is int else as_count(count) for count in map(merged.get, USAGE)]
         if counts == UNKNOWN:
             return []  # the first events may name the kind of traffic alone
@@ -523,7 +535,7 @@ def _grounded(source: Json, choice: int, support: dict[str, Json] | None = None)
         start=(as_count(within(segment, "startIndex")) or 0) if isinstance(segment, dict) else None,
         end=as_count(within(segment, "endIndex")),
         choice=choice,
-        raw=raw if is_shallow(raw) else None,
+        raw=raw if is_shallow(raw) and is_light(raw) else None,
     )
 
 
@@ -544,10 +556,10 @@ def _token_logprobs(items: Json) -> list[TokenLogProb]:
     return found
 
 
-def _raw_parts(data: bytes, choice: int) -> Iterator[RawEvent]:
-    """The parts of a candidate that no rule maps, each by its kind."""
+def _raw_parts(data: bytes, choices: set[int]) -> Iterator[RawEvent]:
+    """The parts of some candidates that no rule maps, each by its kind."""
     for candidate in as_objects(within(read_answer(data), "candidates")):
-        if (as_count(candidate.get("index")) or 0) == choice:
+        if (as_count(candidate.get("index")) or 0) in choices:
             for part in as_objects(within(candidate.get("content"), "parts")):
                 for kind, value in part.items():
                     if kind not in KNOWN_PARTS and (kind != "inlineData" or part.get("thought")):
@@ -555,7 +567,7 @@ def _raw_parts(data: bytes, choice: int) -> Iterator[RawEvent]:
 
 
 def _written(value: Json) -> str:
-    return msgspec.json.encode(value).decode() if is_shallow(value) else ""
+    return msgspec.json.encode(mend_value(value)).decode() if is_shallow(value) else ""
 
 
 def _first(body: bytes) -> Json:

@@ -59,7 +59,7 @@ from rxstream.dialects._openai import (
 )
 from rxstream.dialects._text_run import TextRun
 from rxstream.dialects._tool_calls import ToolCalls, real
-from rxstream.dialects._values import as_count, as_list, as_objects, as_text, is_shallow, passed_on, within
+from rxstream.dialects._values import as_count, as_list, as_objects, as_text, is_light, is_shallow, passed_on, within
 from rxstream.errors import ProtocolError, ProviderError, TruncatedStreamError
 from rxstream.framing.sse import SseEvent, SseParser, UnknownLines
 from rxstream.framing.tolerant_json import JsonReader
@@ -225,8 +225,8 @@ class ChatDecoder(Decoder[SseEvent]):
         made: list[StreamToken] = []
         for choice in chunk.choices or ():
             self._take_choice(choice, made)
-        if chunk.prompt_filter_results and is_shallow(chunk.prompt_filter_results):
-            self._prompt_filters = chunk.prompt_filter_results
+        if (verdicts := chunk.prompt_filter_results) and is_shallow(verdicts) and is_light(verdicts):
+            self._prompt_filters = verdicts
         if chunk.citations or chunk.search_results:
             made += self._citations(chunk)
         if chunk.usage or chunk.x_groq:

@@ -190,7 +190,7 @@ class ResponsesDecoder(Decoder[SseEvent]):
         self._plain = -1  # the item that gave the text before: nothing is left to note for more of it
         self._has_started = False
         self._is_resumed: bool | None = None  # until the first event
-        self._told: set[tuple[type[StreamToken], int]] = set()  # what was told piece by piece, of which item
+        self._told: dict[int, set[type[StreamToken]]] = {}  # what was told piece by piece, of which item
         self._calls = ToolCalls()  # by the index of their item
         self._open: dict[int, Json] = {}  # what each open call began with, for servers that tell no more of it
         self._done: set[int] = set()  # items
@@ -212,7 +212,7 @@ class ResponsesDecoder(Decoder[SseEvent]):
             if frame.event == "error":
                 raise error_in(frame) from None
             raise
-        if event.type == TEXT_DELTA and event.output_index == self._plain and not event.logprobs:
+        if event.type == TEXT_DELTA and event.output_index == self._plain and not (event.logprobs or event.error):
             delta = event.delta  # the usual event goes the short way
             if type(delta) is str:
                 if event.sequence_number is not None:
@@ -317,7 +317,7 @@ class ResponsesDecoder(Decoder[SseEvent]):
         """Tell a piece of the item at `index`."""
         if not isinstance(text, str) or not text:
             return []
-        self._told.add((kind, index))
+        self._told.setdefault(index, set()).add(kind)
         self._seen.add("reasoning" if kind is ReasoningDelta else "message")
         if kind is RefusalDelta:
             return [RefusalDelta(text)]
@@ -330,13 +330,13 @@ class ResponsesDecoder(Decoder[SseEvent]):
         self, kind: type[TextDelta | ReasoningDelta | RefusalDelta], index: int, texts: list[Json]
     ) -> list[StreamToken]:
         """Tell what is known at the end of the item at `index`, if none of it came in pieces."""
-        if (kind, index) in self._told or self._is_resumed:
+        if kind in self._told.get(index, ()) or self._is_resumed:
             return []
         return [token for text in texts for token in self._tell(kind, index, text)]
 
     def _cite(self, index: int, annotations: list[dict[str, Json]]) -> list[StreamToken]:
         if annotations:
-            self._told.add((Citation, index))
+            self._told.setdefault(index, set()).add(Citation)
         return [read_annotation(annotation, index=index) for annotation in annotations]
 
     def _begin(self, index: int, item: Item) -> list[StreamToken]:
@@ -345,7 +345,7 @@ class ResponsesDecoder(Decoder[SseEvent]):
         if index in self._done or (index in self._calls and self._calls.id(index) != _real(item.call_id)):
             made = self._finish_call(index)
             self._done.discard(index)
-            self._told = {told for told in self._told if told[1] != index}
+            self._told.pop(index, None)
             self._plain = -1
         return made + self._begin_call(index, item) if item.type in CALLS else made
 
@@ -404,7 +404,8 @@ class ResponsesDecoder(Decoder[SseEvent]):
         refusals = [part.get("refusal") for part in parts if part.get("type") == "refusal"]
         made = self._tell_unless_told(TextDelta, index, texts) + self._tell_unless_told(RefusalDelta, index, refusals)
         citations = [annotation for part in parts for annotation in as_objects(part.get("annotations"))]
-        return made if (Citation, index) in self._told or self._is_resumed else made + self._cite(index, citations)
+        is_told = Citation in self._told.get(index, ()) or self._is_resumed
+        return made if is_told else made + self._cite(index, citations)
 
     def _finish_reasoning(self, index: int, item: Item) -> list[StreamToken]:
         texts = [part.get("text") for part in [*as_objects(item.summary), *as_objects(item.content)]]
@@ -463,7 +464,7 @@ class ResponsesDecoder(Decoder[SseEvent]):
             return FinishReason.OTHER
         if self._has_called:
             return FinishReason.TOOL_CALLS
-        has_refused = any(kind is RefusalDelta for kind, _ in self._told)
+        has_refused = any(RefusalDelta in kinds for kinds in self._told.values())
         return FinishReason.REFUSAL if has_refused else FinishReason.STOP
 
     def _unmapped(self, kind: str, frame: SseEvent) -> list[StreamToken]:

@@ -42,9 +42,9 @@ class AdaptiveReadSize:
         `seconds` is how long its bytes took to process, `depth` how deep the queue is
         now, as a fraction of where it pauses the source.
         """
-        load = max(seconds / self.target_seconds, depth / DEEP)
-        if load > 1:
+        target = self.target_seconds
+        if seconds > target or depth > DEEP:
             self.size = max(self.minimum, self.size // 2)
-        elif load <= 0.5 and bytes_read >= self.size:
+        elif bytes_read >= self.size and seconds <= target / 2 and depth <= DEEP / 2:
             self.size = min(self.maximum, self.size * 2)
         return self.size

@@ -37,4 +37,5 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
             return None
         if retry_after is not None:
             return retry_after if retry_after <= self.max_retry_after else None
-        return min(self.first_delay * 2.0**retry, self.max_delay) * (1 - 0.25 * random())
+        doublings = min(retry, 1_000)  # more than any delay has room for, and not too many for a float
+        return min(self.first_delay * 2.0**doublings, self.max_delay) * (1 - 0.25 * random())

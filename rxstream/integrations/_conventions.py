@@ -60,6 +60,7 @@ USAGE = {
 OUTCOME = "rxstream.outcome"
 PAUSES = "rxstream.pauses"
 SECONDS_PAUSED = "rxstream.seconds_paused"
+USAGE_IS_ESTIMATED = "rxstream.usage_is_estimated"
 
 
 # Metrics

@@ -20,7 +20,8 @@ ended is not.
     gen_ai.client.token.usage                          input and output tokens, where the service says
 
 Beyond the conventions, `rxstream.outcome` says completed, failed or cancelled, and
-`rxstream.seconds_paused` how long the consumer held the service back.
+`rxstream.seconds_paused` how long the consumer held the service back. Token counts that are
+`count_tokens`'s and not the service's are labelled `rxstream.usage_is_estimated`, and not measured.
 """
 
 import time
@@ -293,7 +294,8 @@ class _Call:
             return {}
         counts = {name: getattr(usage, field) for name, field in names.USAGE.items()}
         counts[names.USAGE_INPUT] = names.input_tokens(usage, dialect)
-        return {name: count for name, count in counts.items() if count is not None}
+        known: Attributes = {name: count for name, count in counts.items() if count is not None}
+        return known | {names.USAGE_IS_ESTIMATED: True} if usage.source == "estimated" else known
 
     def _measure(self, figures: MetricsSummary, dialect: str | None) -> None:
         labels: Attributes = {
@@ -312,6 +314,8 @@ class _Call:
         if figures.gap_mean is not None:
             to.per_chunk.record(figures.gap_mean, labels)
         used = self._used(dialect)
+        if names.USAGE_IS_ESTIMATED in used:
+            return  # what nobody counted is no measurement
         for kind, name in (("input", names.USAGE_INPUT), ("output", names.USAGE_OUTPUT)):
             if isinstance(count := used.get(name), int):
                 to.usage.record(count, {**labels, names.TOKEN_TYPE: kind})

@@ -204,7 +204,7 @@ class _Gaps:
 
 
 def _used(usage: UsageReport | None, figures: MetricsSummary, dialect: str | None) -> Iterator[tuple[str, int | None]]:
-    if usage is not None:
+    if usage is not None and usage.source != "estimated":
         yield "input", names.input_tokens(usage, dialect)
         yield "output", figures.output_tokens
 

@@ -101,7 +101,9 @@ class AnswerPage:
     def _tokens(figures: MetricsSummary) -> str:
         if figures.output_tokens is None:
             return f"≈ {figures.content_tokens} out"
-        return f"{'?' if figures.input_tokens is None else figures.input_tokens} in, {figures.output_tokens} out"
+        about = "≈ " if figures.usage_is_estimated else ""
+        given = "?" if figures.input_tokens is None else figures.input_tokens
+        return f"{given} in, {about}{figures.output_tokens} out"
 
     def _cost(self, message: AssembledMessage, figures: MetricsSummary) -> str:
         """What the service says it cost, or else what it costs by `price`."""
@@ -110,8 +112,9 @@ class AnswerPage:
             return f"${told:.4g}"
         if self.price is None:
             return ""
-        estimate = figures.output_tokens is None
-        cost = self.price.of(figures.input_tokens, figures.content_tokens if estimate else figures.output_tokens)
+        estimate = figures.output_tokens is None or figures.usage_is_estimated
+        written = figures.content_tokens if figures.output_tokens is None else figures.output_tokens
+        cost = self.price.of(figures.input_tokens, written)
         return f"{'≈ ' if estimate else ''}{self.price.currency}{cost:.2g}"
 
 

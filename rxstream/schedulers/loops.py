@@ -2,13 +2,15 @@
 
 A subscription made inside a running loop stays on it. One made outside, in a
 script, a Tk program or another thread, uses one background loop, started once for
-the process in a thread of its own.
+the process in a thread of its own. A fork starts another one: threads are not
+inherited, so the streams of the parent go on there and nowhere else.
 """
 
 import asyncio
 import atexit
 import os
 import threading
+from collections.abc import Callable
 
 from reactivex import abc
 from reactivex.scheduler.eventloop import AsyncIOScheduler
@@ -48,6 +50,9 @@ class _BackgroundLoop:
 _lock = threading.Lock()
 _background: _BackgroundLoop | None = None
 
+if hasattr(os, "register_at_fork"):  # a fork must not find the lock held by a thread that it does not have
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
 
 def background_loop() -> asyncio.AbstractEventLoop:
     """Return the background loop of this process, started if need be."""
@@ -70,3 +75,12 @@ def loop_for(scheduler: abc.SchedulerBase | None) -> asyncio.AbstractEventLoop:
     # Rx's own scheduler keeps its loop to itself; where a release hides it better, the other loops serve.
     own = getattr(scheduler, "_loop", None) if isinstance(scheduler, AsyncIOScheduler) else None
     return own if isinstance(own, asyncio.AbstractEventLoop) else running_loop() or background_loop()
+
+
+def call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Let `loop` call `callback`, from any thread; nobody does if it is closed, since nothing is left to do there."""
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:  # it may close at any moment, in its own thread
+        if not loop.is_closed():
+            raise

@@ -14,7 +14,7 @@ from rxstream.flow import StreamBackpressureController
 from rxstream.rx import lift
 from rxstream.sources.async_iterable import each
 from rxstream.sources.deadlines import Deadlines, Watchdog
-from rxstream.sources.http import as_transport_errors, check_status, host_of, push_chunk, read_response
+from rxstream.sources.http import as_transport_errors, check_status, push_chunk, read_response
 from rxstream.sources.pump import Pump, pumped
 from rxstream.tokens import StreamToken
 
@@ -54,7 +54,7 @@ class HttpStreamHandler:
         `body` is an open `aiohttp.ClientResponse` (its status is looked at; it is
         closed in the end), an async iterable or an iterable of bytes, the bytes
         themselves, or an `Observable[bytes]`. The stream can be subscribed to as
-        often as the body can be read, which for a response is once.
+        often as the body can be read, which for a response is once, and on its own loop.
         """
 
         def tokens(_scheduler: abc.SchedulerBase) -> Observable[StreamToken]:
@@ -86,6 +86,6 @@ class HttpStreamHandler:
     async def _read_response(
         self, pump: Pump[bytes], response: aiohttp.ClientResponse, watchdog: Watchdog, reader: BodyReader[Any]
     ) -> None:
-        with as_transport_errors(host_of(str(response.url)), self.deadlines):
+        with as_transport_errors(str(response.url), self.deadlines):
             await check_status(response, self.dialect.read_error)
             await read_response(pump, response, self.dialect.read_error, watchdog, reader)

@@ -14,6 +14,9 @@ from rxstream.errors import (
     TotalTimeoutError,
 )
 
+GRACE = 3
+"""Turns of the loop between a deadline and its error: what came while the loop was blocked is read in them."""
+
 
 class Deadlines(Struct, frozen=True, kw_only=True):
     """How long to wait for what, in seconds; `None` waits for ever.
@@ -82,28 +85,27 @@ class Watchdog:
         self._started = self._last = loop.time()
         self._has_content = False
         self._paused_at: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._arm()
-
-    def progress(self, now: float, *, has_content: bool) -> None:
-        """Take note that the answer went on at `now` (loop time); only content ends the wait for the first one."""
-        if has_content or self._has_content:
-            self._last = now
-            if not self._has_content:
-                self._has_content = True
-                self._arm()  # the idle deadline is often the shorter one
 
     @staticmethod
     def seen(progress: Progress | None) -> int:
         """Return where `progress` is, before a chunk."""
         return 0 if progress is None else progress.tokens_made
 
-    def note(self, progress: Progress | None, seen: int) -> None:
-        """Take note of what a chunk brought since `progress` was `seen`; where nobody tells, every chunk counts."""
-        if progress is None:
-            self.progress(self._loop.time(), has_content=True)
-        elif progress.tokens_made != seen:
-            self.progress(self._loop.time(), has_content=progress.has_content)
+    def note(self, progress: Progress | None, seen: int, now: float) -> None:
+        """Take note of what a chunk brought by `now` (loop time) since `progress` was `seen`.
+
+        Only content ends the wait for the first one. Where nobody tells, every chunk counts.
+        """
+        if progress is not None and progress.tokens_made == seen:
+            return
+        if self._has_content:
+            self._last = now
+        elif progress is None or progress.has_content:
+            self._last = now
+            self._has_content = True
+            self._arm()  # the idle deadline is often the shorter one
 
     def pause(self) -> None:
         """Stop the clocks of silence: the stream waits for its own consumer."""
@@ -122,19 +124,24 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
-    def _due(self) -> tuple[float, DeadlineError] | None:
-        """When the next deadline passes as things stand, and its error."""
-        deadlines = self._deadlines
-        dues: list[tuple[float, DeadlineError]] = []
-        if deadlines.total is not None:
-            error = TotalTimeoutError(f"the stream did not end within {deadlines.total:g} s")
-            dues.append((self._started + deadlines.total, error))
-        silence = deadlines.idle if self._has_content else deadlines.first_content
+    def _due(self) -> tuple[float, type[DeadlineError]] | None:
+        """When the next deadline passes as things stand, and which it is."""
+        due = None
+        silence, total = self._silence, self._deadlines.total
         if silence is not None and self._paused_at is None:
-            what = "progress" if self._has_content else "content"
-            kind = IdleTimeoutError if self._has_content else FirstContentTimeoutError
-            dues.append((self._last + silence, kind(f"no {what} within {silence:g} s")))
-        return min(dues, key=lambda due: due[0], default=None)
+            due = self._last + silence, IdleTimeoutError if self._has_content else FirstContentTimeoutError
+        if total is not None and (due is None or self._started + total <= due[0]):
+            due = self._started + total, TotalTimeoutError
+        return due
+
+    @property
+    def _silence(self) -> float | None:
+        return self._deadlines.idle if self._has_content else self._deadlines.first_content
+
+    def _error(self, kind: type[DeadlineError]) -> DeadlineError:
+        if kind is TotalTimeoutError:
+            return kind(f"the stream did not end within {self._deadlines.total:g} s")
+        return kind(f"no {'progress' if self._has_content else 'content'} within {self._silence:g} s")
 
     def _arm(self) -> None:
         self.stop()
@@ -142,10 +149,12 @@ class Watchdog:
         if due is not None:
             self._timer = self._loop.call_at(due[0], self._look)
 
-    def _look(self) -> None:
+    def _look(self, turns: int = GRACE) -> None:
         due = self._due()
-        if due is not None and due[0] <= self._loop.time():
-            self._timer = None
-            self._expire(due[1])
-        else:
+        if due is None or due[0] > self._loop.time():
             self._arm()
+        elif turns:
+            self._timer = self._loop.call_soon(self._look, turns - 1)
+        else:
+            self._timer = None
+            self._expire(self._error(due[1]))

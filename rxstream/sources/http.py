@@ -12,18 +12,24 @@ import io
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from reactivex import Observable
 from yarl import URL
 
+from rxstream.discretion import address_shown, discreet, raise_alone
 from rxstream.errors import ConfigurationError, ProtocolError, StreamError, TransportError
 from rxstream.flow import LARGEST_READ, StreamBackpressureController
+from rxstream.sources.connections import ConnectionNote, asking
 from rxstream.sources.deadlines import Deadlines, Progress, Watchdog
 from rxstream.sources.pump import Pump, pumped
 from rxstream.sources.push import short_way
+
+T = TypeVar("T")
 
 MAX_REFUSAL = 65_536
 """Bytes of a refusal's body that are read; more is no error message."""
@@ -31,6 +37,10 @@ MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is read as one; the longest list of models seen is under one MiB."""
 LINGER = 0.25
 """Seconds to wait, after the API's end mark, for the end of the body, which frees the connection for reuse."""
+PATIENCE = 5.0
+"""Seconds to wait for the rest of a refusal: what it is stands in its status, and not in how it ends."""
+LOST = (aiohttp.ClientError, RuntimeError)
+"""What aiohttp raises when a body breaks off; the second, if its connection is gone before the next read."""
 MAX_REDIRECTS = 5
 
 Refuse = Callable[[int, Mapping[str, str], bytes], StreamError]
@@ -47,9 +57,15 @@ class HttpCall:
     credentials: Mapping[str, str]
     """Headers that go to the origin of `url` and to no other."""
     body: bytes
+    by_proxy: bool = False
+    """Whether it goes by the proxy that the environment names, if it names one."""
     refuse: Refuse
     heed: Callable[[Mapping[str, str]], None]
     """Hear the headers of every answer, with lower-case names."""
+
+    def __repr__(self) -> str:
+        """Neither what is said, nor a header or a query."""
+        return f"<HttpCall {self.method} {address_shown(self.url)}, {len(self.body)} bytes>"
 
     @property
     def host(self) -> str:
@@ -57,8 +73,13 @@ class HttpCall:
         return host_of(self.url)
 
     def redirected(self, location: str) -> "HttpCall":
-        """Return the call to send to `location`; without its credentials if that is another origin."""
-        url = urljoin(self.url, location)
+        """Return the call to send to `location`; without its credentials if that is another origin.
+
+        Raises `ProtocolError` if it is no address that can be asked.
+        """
+        url = _resolved(self.url, location)
+        if url is None:
+            raise ProtocolError(f"{self.host} redirects to what is no address of HTTP")
         is_same = _origin(url) == _origin(self.url)
         return replace(self, url=url, credentials=self.credentials if is_same else {})
 
@@ -83,7 +104,7 @@ def http_chunks(
         pump.on_pause, pump.on_resume = watchdog.pause, watchdog.resume
         try:
             call = await prepare()
-            with as_transport_errors(call.host, deadlines):
+            with as_transport_errors(call.url, deadlines):
                 response = await ask(session(), call, deadlines, largest_read=pump.largest_read)
                 await read_response(pump, response, call.refuse, watchdog, progress)
         finally:
@@ -114,7 +135,8 @@ async def read_response(
     except aiohttp.ClientPayloadError:
         if left := unread(content):  # it came before the break
             await push_chunk(pump, left, watchdog, progress)
-        raise
+        if progress is None or not progress.ended:  # else the answer was whole: only its connection can't be used again
+            raise
     finally:
         response.close()  # does nothing where the body was read to its end
 
@@ -122,8 +144,7 @@ async def read_response(
 async def push_chunk(pump: Pump[bytes], chunk: bytes, watchdog: Watchdog, progress: Progress | None) -> bool:
     """Push `chunk`, take note of the progress it made, and return whether more is wanted."""
     seen = watchdog.seen(progress)
-    await pump.give(chunk)
-    watchdog.note(progress, seen)
+    watchdog.note(progress, seen, await pump.give(chunk))
     return not (progress is not None and progress.ended) and await pump.is_wanted()  # a healthy end needs no demand
 
 
@@ -154,7 +175,7 @@ async def read_whole(session: aiohttp.ClientSession, call: HttpCall, deadlines: 
     """
     try:
         async with asyncio.timeout(deadlines.first_content):  # outside: a TimeoutError is an OSError too
-            with as_transport_errors(call.host, deadlines):
+            with as_transport_errors(call.url, deadlines):
                 response = await ask(session, call, deadlines)
                 try:
                     return await _read_all(response.content)
@@ -179,9 +200,11 @@ async def check_status(response: aiohttp.ClientResponse, refuse: Refuse) -> None
     if 200 <= status < 300:
         return
     try:
+        if status < 200:
+            raise ProtocolError(f"{host_of(str(response.url))} wants to go on in another protocol", status=status)
         if 300 <= status < 400:
             here = host_of(str(response.url))
-            where = host_of(urljoin(str(response.url), response.headers.get("location", "")))
+            where = host_of(_resolved(str(response.url), response.headers.get("location", "")) or "")
             raise ProtocolError(
                 f"{here} redirects to {where}, which a request with a body can't follow: is the base_url right?",
                 status=status,
@@ -198,6 +221,8 @@ async def _send(
     timeout = aiohttp.ClientTimeout(total=None, connect=deadlines.connect)
     while True:
         connection = ConnectionNote()
+        asking.set(connection)
+        proxy = await _proxy(call) if call.by_proxy else None
         try:
             return await session.request(
                 call.method,
@@ -205,15 +230,61 @@ async def _send(
                 data=io.BytesIO(call.body) if call.body else None,  # raw bytes of a size make aiohttp complain
                 headers={**call.headers, **call.credentials},
                 allow_redirects=False,
+                proxy=proxy,
                 timeout=timeout,
                 read_bufsize=largest_read,  # aiohttp holds twice that, and what the system gave in one go
-                trace_request_ctx=connection,
             )
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not connection.was_pooled:
+            if not connection.had_gone_stale:
                 raise
+        finally:
+            connection.forget()
+
+
+async def _proxy(call: HttpCall) -> URL | None:
+    """The proxy that the environment names for `call`, if any.
+
+    aiohttp's own `trust_env` also looks for credentials in `~/.netrc`, for which nobody asked.
+    """
+    parts = urlsplit(call.url)
+    found = await unseen_off_the_loop(partial(environment_proxy, parts.scheme, parts.hostname or ""))
+    if found is None:
+        return None
+    try:
+        proxy = URL(found if "://" in found else f"http://{found}")
+    except ValueError:
+        proxy = URL()
+    if proxy.scheme not in {"http", "https"} or not proxy.host:
+        raise ConfigurationError(f"the proxy that the environment names for {parts.scheme} is no HTTP proxy")
+    return proxy
+
+
+async def unseen_off_the_loop(give: Callable[[], T]) -> T:
+    """Return what `give` returns, or raise what it raises, called on another thread.
+
+    asyncio's debug mode logs what its futures hold, so what is secret does not go by way of one.
+    """
+    given: list[T] = []
+    raised: list[Exception] = []
+
+    def call() -> None:
+        try:
+            given.append(give())
+        except Exception as error:
+            raised.append(error)
+
+    await asyncio.to_thread(call)
+    for error in raised:
+        raise error
+    return given[0]
+
+
+def environment_proxy(scheme: str, host: str) -> str | None:
+    """Return the proxy that `HTTP_PROXY`, `HTTPS_PROXY` or `ALL_PROXY` name, unless `NO_PROXY` names the host."""
+    proxies = getproxies()
+    return None if proxy_bypass(host) else proxies.get(scheme) or proxies.get("all")
 
 
 def _as_it_is(url: str) -> URL | str:
@@ -227,39 +298,42 @@ def _as_it_is(url: str) -> URL | str:
 
 async def _refuse_what_is_no_stream(response: aiohttp.ClientResponse, first: bytes, refuse: Refuse) -> None:
     """Raise what an answer says that is a page or one JSON value, in spite of its good status."""
-    media_type, host = response.content_type, host_of(str(response.url))
-    start = first.lstrip()[:1]
+    media_type, start = response.content_type, first.lstrip()[:1]
     if media_type in {"text/html", "application/xhtml+xml"} or start == b"<":
         raise ProtocolError(
-            f"{host} answered with a web page, not a stream: is the base_url right?", status=response.status
+            f"{host_of(str(response.url))} answered with a web page, not a stream: is the base_url right?",
+            status=response.status,
         )
     if media_type == "application/json" and start in {b"{", b"["}:
         body = first + await _read_some(response.content)
         if b'"error"' in body:
             raise refuse(response.status, lower_case(response.headers), body)
         raise ProtocolError(
-            f"{host} answered with one JSON value, not a stream: does it stream at all?", status=response.status
+            f"{host_of(str(response.url))} answered with one JSON value, not a stream: does it stream at all?",
+            status=response.status,
         )
 
 
 async def _read_some(content: aiohttp.StreamReader) -> bytes:
-    """Read a small body, or the beginning of a large or broken one."""
+    """Read a small body, or the beginning of one that is large, broken or slow."""
     body = bytearray()
     try:
-        while len(body) < MAX_REFUSAL and (chunk := await content.read(MAX_REFUSAL - len(body))):
-            body += chunk
-    except aiohttp.ClientError:
+        async with asyncio.timeout(PATIENCE):
+            while len(body) < MAX_REFUSAL and (chunk := await content.read(MAX_REFUSAL - len(body))):
+                body += chunk
+    except (TimeoutError, *LOST):
         return bytes(body)  # what came of the refusal says more than how it broke off
     return bytes(body)
 
 
 async def _read_to_end(content: aiohttp.StreamReader) -> None:
-    """Read what is left of a whole answer, for a moment: a body read to its end frees its connection."""
+    """Read the little that is left of a whole answer, for a moment: a body read to its end frees its connection."""
+    left = LARGEST_READ
     try:
         async with asyncio.timeout(LINGER):
-            while await content.read(LARGEST_READ):
-                pass
-    except (TimeoutError, aiohttp.ClientError):
+            while left > 0 and (chunk := await content.read(left)):
+                left -= len(chunk)
+    except (TimeoutError, *LOST):
         return  # the answer is whole; only its connection can't be used again
 
 
@@ -274,8 +348,7 @@ def noticing_loss(response: aiohttp.ClientResponse, tell: Callable[[], None]) ->
     closed: asyncio.Future[None] | None = getattr(connection and connection.protocol, "closed", None)
 
     def end(lost: "asyncio.Future[None]") -> None:
-        if not lost.cancelled():
-            lost.exception()  # looked at, so that nobody is told that it was not
+        _look_at(lost)
         if content.is_eof():
             return
         if content.exception() is None:
@@ -289,6 +362,20 @@ def noticing_loss(response: aiohttp.ClientResponse, tell: Callable[[], None]) ->
     finally:
         if closed is not None:
             closed.remove_done_callback(end)
+            closed.remove_done_callback(_look_at)  # of the answer before, on the same connection
+            closed.add_done_callback(_look_at)  # it may be reset later, while it waits in the pool
+
+
+def _look_at(lost: "asyncio.Future[None]") -> None:
+    """Look at what became of a connection, so that asyncio does not log that nobody did.
+
+    The connection, which aiohttp may keep in its pool for a while, keeps the error. On the traceback of that hang
+    the frames of the loop, and on those whatever it had in hand: timers, and so other streams.
+    """
+    error: BaseException | None = None if lost.cancelled() else lost.exception()
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def unread(content: aiohttp.StreamReader) -> bytes:
@@ -301,54 +388,45 @@ def unread(content: aiohttp.StreamReader) -> bytes:
     return b"".join(held)[offset:]
 
 
-class ConnectionNote:
-    """What aiohttp's tracing says about the connection of one request."""
-
-    was_pooled = False
-
-
-def note_connections() -> aiohttp.TraceConfig:
-    """Return the trace configuration by which a session fills in each request's `ConnectionNote`."""
-
-    def noting(was_pooled: bool) -> Callable[..., Awaitable[None]]:
-        async def note(_session: aiohttp.ClientSession, context: Any, _params: Any) -> None:
-            if isinstance(context.trace_request_ctx, ConnectionNote):
-                context.trace_request_ctx.was_pooled = was_pooled
-
-        return note
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_reuseconn.append(noting(True))
-    config.on_connection_create_end.append(noting(False))
-    return config
-
-
 @contextmanager
-def as_transport_errors(host: str, deadlines: Deadlines) -> Generator[None]:
-    """Turn what aiohttp and the system raise about the exchange with `host` into `StreamError`s."""
+def as_transport_errors(url: str, deadlines: Deadlines) -> Generator[None]:
+    """Turn what aiohttp and the system raise about the exchange with `url` into `StreamError`s."""
     try:
         yield
-    except aiohttp.ClientError as error:
-        raise _stream_error(error, host, deadlines) from error
-    except OSError as error:
-        raise TransportError(f"the connection to {host} failed ({_reason(error)})") from error
+    except StreamError:
+        raise
+    except Exception as error:  # aiohttp raises ValueError too, and its own are not all of one class
+        named = _stream_error(error, host_of(url), deadlines)
+        named.__cause__ = error
+        try:
+            raise_alone(discreet(named))
+        finally:
+            del named  # aiohttp's reader keeps its error, that error this frame, and so whoever was told
 
 
-def _stream_error(error: aiohttp.ClientError, host: str, deadlines: Deadlines) -> StreamError:
-    """Return what an exception of aiohttp means; its own text may hold an address with a query, so it is left out."""
+def _stream_error(error: Exception, host: str, deadlines: Deadlines) -> StreamError:
+    """Return what an exception of aiohttp or the system means; its text may hold an address with a query: left out."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return deadlines.connect_error()
         case aiohttp.InvalidURL():
             return ConfigurationError(f"no URL that can be asked: check base_url ({host})")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return TransportError(f"no trusted TLS connection to {host} ({_reason(error)})", is_retryable=False)
+            # Some releases of aiohttp say what is wrong only there.
+            told: BaseException = getattr(error, "certificate_error", None) or error
+            return TransportError(
+                f"no trusted TLS connection to {host} ({_reason(told)}): if its certificate is of an authority of "
+                "your own, pass ssl_context=",
+                is_retryable=False,
+            )
         case aiohttp.ClientConnectorError():
             return TransportError(f"cannot connect to {host} ({_reason(error.os_error)})")
         case aiohttp.ServerDisconnectedError():
             return TransportError(f"{host} closed the connection before it answered")
         case aiohttp.ClientPayloadError():
             return TransportError("the body of the answer broke off")
+        case aiohttp.ClientHttpProxyError():
+            return TransportError(f"the proxy lets nobody through to {host} (HTTP {error.status})", is_retryable=False)
         case aiohttp.ClientResponseError():
             return ProtocolError(f"what {host} answered is not HTTP")
         case _:
@@ -365,9 +443,20 @@ def lower_case(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
+def _resolved(url: str, location: str) -> str | None:
+    """Return the address that `location` is to whoever asked `url`; `None` if it is none that can be asked."""
+    try:
+        resolved = urljoin(url, location)
+        parts = urlsplit(resolved)
+        return resolved if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
 def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of an address that can be asked."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def host_of(url: str) -> str:

@@ -17,12 +17,14 @@ from reactivex.disposable import Disposable
 from rxstream.errors import StreamError
 from rxstream.flow import AdaptiveReadSize, StreamBackpressureController, wake
 from rxstream.rx import Stoppable, raised_by_subscriber
-from rxstream.schedulers import gate_of, loop_for, running_loop
+from rxstream.schedulers import call_on, gate_of, loop_for, running_loop
 
 T = TypeVar("T")
 
 BREATH = 0.001
 """Seconds of work after which other tasks of the loop get their turn."""
+LOGGED = "_log_destroy_pending"
+"""What asyncio has a task remember: whether to log that its loop was closed before it had ended."""
 
 
 class Pump(Generic[T]):
@@ -39,6 +41,7 @@ class Pump(Generic[T]):
         chosen = gate.find_offered() if controller is None and gate is not None else controller
         self._share = chosen.stream() if isinstance(chosen, StreamBackpressureController) else None
         self._sizes = chosen if isinstance(chosen, AdaptiveReadSize) else AdaptiveReadSize()
+        self._note_read = self._sizes.note if self._share is None else self._share.note_read
         if gate is not None:
             gate.honour(self._share)
         self._gates = [gate for gate in (gate, self._share and self._share.gate) if gate is not None]
@@ -59,6 +62,8 @@ class Pump(Generic[T]):
         """Run `read`, which pushes the items, as a task of the loop; call on the loop."""
         if not self._is_over:
             self._task = self.loop.create_task(self._run(read))
+            if hasattr(self._task, LOGGED):  # who closes the loop has no way to cancel this task before
+                setattr(self._task, LOGGED, False)
 
     async def push(self, item: T) -> bool:
         """Give `item` to the observer, then wait as long as it wants; return whether it wants more.
@@ -68,25 +73,27 @@ class Pump(Generic[T]):
         await self.give(item)
         return await self.is_wanted()
 
-    async def give(self, item: T) -> None:
+    async def give(self, item: T) -> float:
         """Give `item` to the observer, without a look at the gates: for the last one, after which nothing is read.
 
-        Raises `SubscriberError` if the observer raises.
+        Returns the loop's time after that. Raises `SubscriberError` if the observer raises.
         """
-        self.give_now(item)
+        now = self.give_now(item)
         await self.breathe()
+        return now
 
-    def give_now(self, item: T) -> None:
-        """Give `item` to the observer and nothing else; raises as `give`."""
+    def give_now(self, item: T) -> float:
+        """Give `item` to the observer and nothing else; return the loop's time after that. Raises as `give`."""
         started = self.loop.time()
         try:
             self._observer.on_next(item)
         except Exception as error:
             raise raised_by_subscriber(error) from error
-        took = self.loop.time() - started
+        now = self.loop.time()
         if isinstance(item, bytes):
-            self._note_read(len(item), took)
-        self._worked += took
+            self._note_read(len(item), now - started)
+        self._worked += now - started
+        return now
 
     async def breathe(self) -> None:
         """Let other tasks of the loop have their turn, if it is time."""
@@ -102,7 +109,12 @@ class Pump(Generic[T]):
     @property
     def is_open(self) -> bool:
         """Whether the consumer wants more right now."""
-        return not self._is_over and not self._downstream.is_stopped and all(gate.is_open for gate in self._gates)
+        if self._is_over or self._downstream.is_stopped:
+            return False
+        for gate in self._gates:  # noqa: SIM110  # `all` would make a generator for each event of the stream
+            if not gate.is_open:
+                return False
+        return True
 
     async def is_wanted(self) -> bool:
         """Wait until the consumer wants more; return False if it never will."""
@@ -120,12 +132,6 @@ class Pump(Generic[T]):
     def largest_read(self) -> int:
         """Bytes that `read_size` will not go beyond."""
         return self._sizes.maximum if self._share is None else self._share.largest_read
-
-    def _note_read(self, size: int, seconds: float) -> None:
-        if self._share is None:
-            self._sizes.note(size, seconds)
-        else:
-            self._share.note_read(size, seconds)
 
     async def _wait(self) -> None:
         """Wait until every gate is open at once."""
@@ -158,8 +164,8 @@ class Pump(Generic[T]):
         self._is_over = True
         if running_loop() is self.loop:
             self._stop_here()
-        elif not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._stop_here)
+        else:
+            call_on(self.loop, self._stop_here)
 
     def _stop_here(self) -> None:
         self.on_stop()

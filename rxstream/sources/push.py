@@ -12,6 +12,7 @@ let that be done, the task does it all.
 """
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,8 @@ def short_way(
     if not is_open_to_pushing(content):
         yield lambda: content.read(pump.read_size)
         return
-    lane = lanes[id(content)] = Lane(content, pump, watchdog, progress)
+    lane = Lane(content, pump, watchdog, progress)
+    lanes[id(content)] = weakref.ref(lane)
     try:
         yield lane.read
     finally:
@@ -73,12 +75,12 @@ class Lane:
             return False
         seen = self._watchdog.seen(progress)
         try:
-            pump.give_now(chunk)
+            now = pump.give_now(chunk)
         except Exception as error:
             if not waiter.done():  # else the subscription was disposed of meanwhile
                 waiter.set_exception(error)
             return True
-        self._watchdog.note(progress, seen)
+        self._watchdog.note(progress, seen, now)
         if self._has_ended or pump.is_tired or not pump.is_open:
             self.wake()
         return True
@@ -104,8 +106,8 @@ def is_open_to_pushing(content: aiohttp.StreamReader) -> bool:
     return True
 
 
-lanes: dict[int, Lane] = {}
-"""By the `id` of the reader, which has no room for an attribute."""
+lanes: dict[int, weakref.ref[Lane]] = {}
+"""By the `id` of the reader, which has no room for an attribute. Weak: a stream whose loop was closed never ends."""
 
 
 class Pushed(aiohttp.StreamReader):
@@ -114,21 +116,26 @@ class Pushed(aiohttp.StreamReader):
     __slots__ = ()
 
     def feed_data(self, data: bytes, *others: Any, **named: Any) -> bool:
-        lane = lanes[id(self)]
-        if data and lane.take(data):
+        lane = lanes[id(self)]()
+        if lane is not None and data and lane.take(data):
             self.total_bytes += len(data)
             return False
         paused = super().feed_data(data, *others, **named)
-        lane.wake()
+        if lane is not None:
+            lane.wake()
         return paused
 
     def feed_eof(self) -> None:
         super().feed_eof()
-        lanes[id(self)].wake()
+        self._wake()
 
     def set_exception(self, exc: BaseException, *others: Any, **named: Any) -> None:
         super().set_exception(exc, *others, **named)
-        lanes[id(self)].wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        if (lane := lanes[id(self)]()) is not None:
+            lane.wake()
 
     def begin_http_chunk_receiving(self) -> None:
         """Nobody asks where the chunks of the transfer ended, and each mark would have to be held."""

@@ -5,6 +5,7 @@ from rxstream.taps.quietly import quietly
 from rxstream.taps.record import record
 from rxstream.taps.registry import MetricsRegistry, RegistrySummary
 from rxstream.taps.tap_log import tap_log
+from rxstream.taps.tap_message import tap_message
 from rxstream.taps.tap_metrics import tap_metrics
 from rxstream.taps.tap_progress import tap_progress
 
@@ -19,6 +20,7 @@ __all__ = [
     "quietly",
     "record",
     "tap_log",
+    "tap_message",
     "tap_metrics",
     "tap_progress",
 ]

@@ -96,6 +96,8 @@ class MetricsSummary(Struct, frozen=True, kw_only=True):
     input_tokens: int | None = None
     """The model's own tokens, as the service counts them; so are `output_tokens`."""
     output_tokens: int | None = None
+    usage_is_estimated: bool = False
+    """Whether it was not the service that counted, but `count_tokens`."""
 
     time_to_first_byte: float | None = None
     """Seconds from subscribe; so are the next two."""
@@ -143,7 +145,7 @@ class MetricsSummary(Struct, frozen=True, kw_only=True):
         gaps = [self.gap_p50, self.gap_p90, self.gap_p99]
         known_gaps = [f"{gap * 1000:.3g}" for gap in gaps if gap is not None]
         usage = [
-            f"{count} {way}"
+            f"{'≈ ' * (self.usage_is_estimated and way == 'out')}{count} {way}"
             for count, way in ((self.input_tokens, "in"), (self.output_tokens, "out"))
             if count is not None
         ]
@@ -311,6 +313,7 @@ class StreamMetrics:
             content_tokens=self.content_tokens,
             input_tokens=usage and usage.input_tokens,
             output_tokens=output_tokens,
+            usage_is_estimated=usage is not None and usage.source == "estimated",
             time_to_first_byte=_since(started, self._first_byte),
             time_to_first_token=_since(started, self._first_token),
             time_to_first_content=_since(started, self._first_content),

@@ -47,7 +47,8 @@ def record(
     Kept are the items, their times, and how the stream ended: an error with its facts and
     with what had arrived. The request is not, nor its headers. Of `headers`, those of the
     answer, the names are kept, and the values of `KEPT_HEADERS`; others are `***`. What the
-    model wrote is kept as it is: if that may hold secrets, record after `redact`.
+    service sent is kept as it is: if that may hold secrets, record after `redact`. Bytes are
+    kept even where a service quotes in them what it was sent; in tokens and errors that is masked.
 
     Each record is written before its item goes on, by one call that does not wait for the
     disk: a crash of the process loses nothing that was given on, one of the machine what the

@@ -148,7 +148,8 @@ class MetricsRegistry:
 
 def _add(sums: dict[str, Any], summary: MetricsSummary) -> None:
     for name in _SUMMED:
-        sums[name] += getattr(summary, name) or 0
+        if name != "output_tokens" or not summary.usage_is_estimated:
+            sums[name] += getattr(summary, name) or 0
 
 
 def _percentiles(name: str, quantiles: Quantiles) -> dict[str, Any]:

@@ -22,8 +22,9 @@ they would have to disagree about a letter assigned in between.
 
 import re
 
+from rxstream.messages import BYTES_PER_TOKEN
 from rxstream.tokenizer.encodings import Encoding
-from rxstream.tokenizer.vocabulary import BYTES_PER_TOKEN, Vocabulary, vocabulary
+from rxstream.tokenizer.vocabulary import Vocabulary, vocabulary
 
 BLOCK = 4096
 """How many characters are held before they are settled, and the longest that is encoded at once."""

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from rxstream.errors import ConfigurationError
 from rxstream.tokenizer.encodings import FILES, PROVIDERS, Encoding, encoding_name, find_encoding
 
-BYTES_PER_TOKEN = 4
-"""What a token is estimated at, in UTF-8 bytes."""
-
 
 class EstimateWarning(UserWarning):
     """Tokens are estimated, since the encoding asked for is not on this machine. Given once for each encoding."""

@@ -111,7 +111,8 @@ class AnswerView:
             return "no content came"
         usage = self.message.usage
         told = usage.output_tokens if usage else None
-        count = f"{told} tokens" if told else f"{self.deltas} delta{'s' if self.deltas != 1 else ''}"
+        about = "≈ " if self.message.usage_source == "estimated" else ""
+        count = f"{about}{told} tokens" if told else f"{self.deltas} delta{'s' if self.deltas != 1 else ''}"
         took = self.seconds - self.first_after
         rate = f" at {(told or self.deltas) / took:.0f}/s" if took > 0 else ""
         return f"{count}{rate} · first after {self.first_after * 1000:.0f} ms"

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-from importlib import import_module
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -30,7 +29,7 @@ def other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [point for point in points if point.group == group]
 
-    monkeypatch.setattr(import_module("rxstream.dialects"), "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
 
 
 def listed(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:

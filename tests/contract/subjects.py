@@ -90,6 +90,7 @@ from rxstream.taps import (
     quietly,
     record,
     tap_log,
+    tap_message,
     tap_metrics,
     tap_progress,
 )
@@ -367,6 +368,7 @@ STAGES: dict[tuple[Callable[..., Any], str], Stage] = {
     (retry_before_content, ""): Stage(retry_before_content, TOKENS),
     (retry_before_content, "while nothing has begun"): Stage(retry_before_content, STARTS),
     (tap_log, ""): Stage(partial(tap_log, SILENT), TOKENS),
+    (tap_message, ""): Stage(partial(tap_message, two), TOKENS),
     (tap_metrics, "of tokens"): Stage(lambda: tap_metrics(StreamMetrics()), TOKENS),
     (tap_metrics, "of bytes"): Stage(lambda: tap_metrics(StreamMetrics()), SSE_BYTES),
     (tap_metrics, "of anything"): Stage(lambda: tap_metrics(StreamMetrics())),

@@ -91,9 +91,9 @@ def _with_bad_value(draw: Draw[Any], wire: bytes) -> bytes:
     start, end = draw(st.sampled_from(places))
     try:
         value: Any = json.loads(wire[start:end])
+        spots = _spots(value)
     except (ValueError, RecursionError):  # spoilt before
         return wire
-    spots = _spots(value)
     if not spots:
         return wire
     container, key = draw(st.sampled_from(spots))

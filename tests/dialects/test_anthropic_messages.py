@@ -162,6 +162,22 @@ def test_a_block_may_already_hold_something_when_it_starts() -> None:
     ]
 
 
+def test_thinking_stands_in_its_block() -> None:
+    made = tokens(delta(3, "thinking_delta", thinking="Hm"), delta(3, "signature_delta", signature="c2ln"))
+
+    assert made == [ReasoningDelta("Hm", 3), ReasoningDelta("", 3, signature="c2ln")]
+
+
+def test_a_block_may_start_with_a_part_of_its_thinking() -> None:
+    made = tokens(
+        block_start(1, "thinking", thinking="Hm", signature=""),
+        block_start(2, "thinking", thinking="", signature="c2ln"),
+        MESSAGE_STOP,
+    )
+
+    assert made[:-1] == [ReasoningDelta("Hm", 1), ReasoningDelta("", 2, signature="c2ln")]
+
+
 def test_thinking_goes_back_as_it_came() -> None:
     message = fixture("everything").message
 
@@ -300,6 +316,13 @@ def test_a_call_whose_block_was_never_closed_is_finished_at_the_end() -> None:
     ]
 
 
+@pytest.mark.parametrize("arguments", ['{"a":1}', {"a": 1}], ids=["text", "value"])
+def test_a_call_whose_arguments_came_with_its_start_is_whole_when_its_block_closes(arguments: Json) -> None:
+    made = tokens(block_start(0, "tool_use", id="toolu_1", name="f", input=arguments), block_stop(0))
+
+    assert [token.function for token in made if isinstance(token, ToolCall)] == [FunctionCall("f", '{"a":1}')]
+
+
 def test_argument_text_goes_over_what_the_start_held() -> None:
     made = tokens(
         block_start(0, "tool_use", id="toolu_1", name="f", input={"a": 1}),
@@ -355,6 +378,18 @@ def test_what_has_no_rule_comes_only_when_asked_for() -> None:
         *("input_json_delta", "compaction", "compaction_delta"),
         *("block_of_tomorrow", "delta_of_tomorrow", "event_of_tomorrow"),
     }
+
+
+def test_what_has_no_rule_keeps_its_name() -> None:
+    later: dict[str, Json] = {"type": "event_of_tomorrow", "x": 1}
+    known, unknown = message_start(content=[{"type": "text", "text": "a"}]), message_start(content=[{"type": "later"}])
+
+    assert tokens(later, raw_events=True) == [RawEvent("event_of_tomorrow", json.dumps(later))]
+    assert tokens(known, raw_events=True) == [StreamStart("msg_1", "claude", NAME), TextDelta("a")]
+    assert tokens(unknown, raw_events=True) == [
+        StreamStart("msg_1", "claude", NAME),
+        RawEvent("message_start", json.dumps(unknown)),
+    ]
 
 
 def test_pings_give_nothing_at_all() -> None:
@@ -443,6 +478,21 @@ def test_the_end_tells_what_the_service_adds_to_its_word() -> None:
     assert fixture("odd").tokens[-1] == StreamEnd(FinishReason.STOP, "stop_sequence", details={"stop_sequence": "###"})
     assert fixture("everything").tokens[-1] == StreamEnd(
         FinishReason.TOOL_CALLS, "tool_use", details={"container": {"id": "container_1"}}
+    )
+
+
+def test_what_the_service_adds_in_several_events_adds_up() -> None:
+    made = tokens(
+        message_start(container={"id": "container_1"}),
+        message_delta("stop_sequence", stop_sequence="###"),
+        message_delta(None),
+        MESSAGE_STOP,
+    )
+
+    assert made[-1] == StreamEnd(
+        FinishReason.STOP,
+        "stop_sequence",
+        details={"container": {"id": "container_1"}, "stop_sequence": "###"},
     )
 
 
@@ -560,6 +610,13 @@ def test_errors_have_the_class_of_what_the_service_says(kind: str, error: type[P
     assert (result.error.kind, result.error.message, result.error.request_id) == (kind, "No.", "req_1")
     assert result.error.provider == NAME
     assert result.message.error == ErrorInfo(kind, None, "No.")
+
+
+def test_an_error_keeps_the_code_that_a_proxy_gives_it() -> None:
+    error = outcome({"type": "error", "error": {"type": "api_error", "message": "No.", "code": "E17"}}).error
+
+    assert error is not None
+    assert error.code == "E17"
 
 
 def test_what_came_before_an_error_is_kept() -> None:

@@ -192,6 +192,13 @@ def test_what_no_rule_maps_is_given_as_it_came_if_asked_for() -> None:
     assert json.loads(raw[0].data) == {"language": "PYTHON", "code": "print(1)", "id": "x1"}
 
 
+def test_half_a_character_in_what_is_given_as_it_came_is_mended() -> None:
+    result = outcome(answer(text("So."), end="STOP", groundingMetadata={"query": "\ude00"}), raw_events=True)
+
+    assert result.error is None
+    assert RawEvent("groundingMetadata", '{"query":"\ufffd"}') in result.tokens
+
+
 def test_an_image_that_is_a_thought_is_no_part_of_the_answer() -> None:
     image = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
 
@@ -284,6 +291,16 @@ def test_a_call_without_arguments_yet_is_cut_by_any_end_but_stop(end: str) -> No
     made = tokens(answer(called(name="cook", willContinue=True)), answer(text(""), end=end))
 
     assert [type(token) for token in made[:2]] == [ToolCallStart, ToolCallTruncated]
+
+
+def test_a_call_that_begins_after_the_end_of_its_candidate_is_cut() -> None:
+    made = tokens(STOP, answer(called(name="look", willContinue=True)))
+
+    assert made == [
+        ToolCallStart("call-0", None, "look"),
+        ToolCallTruncated("call-0", None, "look", ""),
+        StreamEnd(FinishReason.STOP, "STOP"),
+    ]
 
 
 def test_a_call_without_a_name_is_not_one_to_run() -> None:

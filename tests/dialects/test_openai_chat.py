@@ -278,6 +278,7 @@ def test_the_first_real_id_or_model_starts_the_stream() -> None:
 
     assert heard(azure, chunk(piece(content="a")), DONE).tokens[:2] == [START, TextDelta("a")]
     assert heard(event({"choices": [], "model": "m"}), DONE).tokens[0] == StreamStart(None, "m", "openai.chat")
+    assert heard(event({"choices": [], "id": "x"}), DONE).tokens[0] == StreamStart("x", None, "openai.chat")
 
 
 def test_content_starts_a_stream_that_says_neither_id_nor_model() -> None:
@@ -360,6 +361,42 @@ def test_signatures_and_encrypted_thinking_survive() -> None:
     assert told == [ReasoningDelta("", signature="sig"), ReasoningDelta("", 1, redacted="xyz")]
 
 
+def test_details_that_add_up_to_the_thinking_stand_for_it() -> None:
+    details = [{"text": "Hm, "}, {"text": "so", "signature": "sig", "index": 1}]
+
+    told = tokens_of(chunk(piece(reasoning="Hm, so", reasoning_details=details)))
+
+    assert told == [ReasoningDelta("Hm, "), ReasoningDelta("so", 1, signature="sig")]
+
+
+def test_details_without_text_are_proofs_of_the_thinking() -> None:
+    encrypted = {"type": "reasoning.encrypted", "data": "xyz", "index": 1}
+
+    told = tokens_of(chunk(piece(reasoning="So", reasoning_details=[encrypted])))
+
+    assert told == [ReasoningDelta("So", 1), ReasoningDelta("", 1, redacted="xyz")]
+    assert tokens_of(chunk(piece(reasoning="So", reasoning_details=["odd"]))) == [ReasoningDelta("So")]
+
+
+def test_thinking_is_that_of_its_choice() -> None:
+    detail = {"type": "reasoning.text", "text": "Hm", "signature": "sig", "index": 2}
+    thought = {"type": "thinking", "thinking": "Hm", "signature": "sig"}
+
+    told = [
+        tokens_of(chunk(piece(1, reasoning="Hm"))),
+        tokens_of(chunk(piece(1, reasoning_details=[detail]))),
+        tokens_of(chunk(piece(1, reasoning="So", reasoning_details=[detail]))),
+        tokens_of(chunk(piece(1, content=[thought, {"type": "text", "text": "Yes"}]))),
+    ]
+
+    assert told == [
+        [ReasoningDelta("Hm", 0, 1)],
+        [ReasoningDelta("Hm", 2, 1, "sig")],
+        [ReasoningDelta("So", 2, 1), ReasoningDelta("", 2, 1, "sig")],
+        [ReasoningDelta("Hm", 0, 1), ReasoningDelta("", 0, 1, "sig"), TextDelta("Yes", 0, 1)],
+    ]
+
+
 def test_content_may_be_a_list_of_thinking_and_text() -> None:
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "H"}, {"type": "text", "text": "m"}]},
@@ -393,6 +430,12 @@ def test_a_refusal_has_a_channel_and_an_end_of_its_own() -> None:
     ]
 
 
+def test_a_refusal_is_that_of_its_choice() -> None:
+    outcome = heard(chunk(piece(1, refusal="no", finish="stop")), DONE)
+
+    assert outcome.tokens == [START, RefusalDelta("no", 1), StreamEnd(FinishReason.REFUSAL, "stop", choice=1)]
+
+
 def test_choices_interleave_and_each_has_its_end() -> None:
     outcome = heard(
         chunk(piece(0, content="a"), piece(1, content="b")),
@@ -424,6 +467,40 @@ def test_calls_may_interleave() -> None:
     assert found == [("a", "f", "{}"), ("b", "g", '{"x":1}')]
 
 
+def test_several_calls_of_one_chunk_are_all_told_of() -> None:
+    first, second = call(0, "a", "f", '{"x"'), call(1, "b", "g", "[")
+    old = {"name": "h", "arguments": "1"}
+
+    told = tokens_of(chunk(piece(tool_calls=[first, second], function_call=old)))
+
+    assert told[:6] == [
+        ToolCallStart("call-0", "a", "f"),
+        ToolCallDelta("call-0", '{"x"'),
+        ToolCallStart("call-1", "b", "g"),
+        ToolCallDelta("call-1", "["),
+        ToolCallStart("call-2", None, "h"),
+        ToolCallDelta("call-2", "1"),
+    ]
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_calls_of_different_choices_do_not_mix(index: int | None) -> None:
+    def told(*pieces: Any) -> bytes:
+        return chunk(*(piece(choice, **delta) for choice, delta in enumerate(pieces)))
+
+    names = told({"tool_calls": [call(index, "a", "f", "{")]}, {"tool_calls": [call(index, "b", "g", "[")]})
+    rests = told({"tool_calls": [call(index, arguments="}")]}, {"tool_calls": [call(index, arguments="]")]})
+    old_names = told({"function_call": {"name": "f", "arguments": "{"}}, {"function_call": {"name": "g"}})
+    old_rests = told({"function_call": {"arguments": "}"}}, {"function_call": {"arguments": "[]"}})
+
+    tokens = tokens_of(names, rests, told({}, {}), old_names, old_rests)
+
+    calls = [
+        (token.id, token.function.name, token.function.arguments) for token in tokens if isinstance(token, ToolCall)
+    ]
+    assert calls == [("a", "f", "{}"), ("b", "g", "[]"), (None, "f", "{}"), (None, "g", "[]")]
+
+
 @pytest.mark.parametrize("first", [0, 1, 7])
 def test_the_index_of_calls_may_start_anywhere(first: int) -> None:
     found = calls_of([call(first, "a", "f", "{")], [call(first, arguments="}")], [call(first + 1, "b", "g", "{}")])
@@ -451,8 +528,12 @@ def test_a_name_with_each_piece_is_no_new_call() -> None:
 
 def test_without_ids_whole_calls_are_told_apart_by_name_and_by_being_whole() -> None:
     found = calls_of([call(0, None, "f", "{}")], [call(0, None, "f", '{"x":1}')], [call(0, None, "g", "{}")])
+    spaced = calls_of([call(0, None, "f", "{}")], [call(0, None, "f", ' {"x":1}')], [call(0, None, "f", "")])
     pieces = calls_of([call(0, None, "f", "{")], [call(0, None, "f", '"x":{}')], [call(0, None, "f", "}")])
+    nested = calls_of([call(0, None, "f", '{"x":')], [call(0, None, "f", "{}")], [call(0, None, "f", "}")])
 
+    assert spaced == [(None, "f", "{}"), (None, "f", ' {"x":1}')]
+    assert nested == [(None, "f", '{"x":{}}')]
     assert found == [(None, "f", "{}"), (None, "f", '{"x":1}'), (None, "g", "{}")]
     assert pieces == [(None, "f", '{"x":{}}')]
 
@@ -468,14 +549,15 @@ def test_calls_without_an_index_are_told_apart_by_their_ids() -> None:
     )
 
     assert found == [("a", "f", "{}"), ("b", "g", "[]"), ("c", "h", "123")]
+    assert calls_of([call(None, "a", "f", "{")], [call(None, arguments="}")]) == [("a", "f", "{}")]
 
 
 def test_ids_and_names_may_be_empty_null_or_late() -> None:
     found = calls_of(
-        [call(0, "", "null", "{")], [call(0, "null", "", "}")], [call(0, "a", "f")], [call(0, "b", "", "")]
+        [call(0, "", "null", '{"x"')], [call(0, "null", "", ":1}")], [call(0, "a", "f")], [call(0, "b", "", "")]
     )
 
-    assert found == [("a", "f", "{}")]
+    assert found == [("a", "f", '{"x":1}')]
 
 
 def test_arguments_may_be_an_object() -> None:
@@ -554,6 +636,13 @@ def test_sources_are_given_once_however_often_they_are_repeated() -> None:
         Citation("https://example.org/2"),
         TextDelta("b"),
     ]
+
+
+def test_sources_may_be_listed_in_one_place_alone() -> None:
+    found = {"url": "https://example.org/1", "title": "1", "snippet": "s"}
+
+    assert tokens_of(chunk(search_results=[found])) == [Citation("https://example.org/1", "1", "s", raw=found)]
+    assert tokens_of(chunk(citations=["https://example.org/1"])) == [Citation("https://example.org/1")]
 
 
 def test_annotations_are_citations_nested_or_flat() -> None:
@@ -707,6 +796,24 @@ def test_the_finish_reason_is_known_from_when_it_is_heard() -> None:
     assert not outcome.message.complete
 
 
+def test_a_later_word_is_not_heard_even_where_the_stream_was_cut() -> None:
+    outcome = heard(
+        chunk(piece(content="a", finish="length")), chunk(piece(finish="stop")), event({"error": {"message": "no"}})
+    )
+
+    assert outcome.message.finish_reason == "length"
+
+
+def test_usage_that_nests_too_deeply_to_be_passed_on_is_left_out() -> None:
+    deep: Any = None
+    for _ in range(200):
+        deep = [deep]
+
+    assert tokens_of(chunk(usage={"prompt_tokens": 1, "x": deep}), chunk(usage={"prompt_tokens": 2})) == [
+        UsageReport(2, raw={"prompt_tokens": 2})
+    ]
+
+
 @pytest.mark.parametrize(
     ("wire", "kind", "message"),
     [
@@ -827,7 +934,10 @@ def test_halves_of_a_character_meet() -> None:
 def test_the_words_of_a_refusal_choose_the_error(status: int, error: dict[str, Any], kind: type[ProviderError]) -> None:
     body = json.dumps({"error": {"message": "no", **error}}).encode()
 
-    assert type(read_error(status, {}, body)) is kind
+    refusal = read_error(status, {}, body)
+
+    assert type(refusal) is kind
+    assert refusal.provider == "openai.chat"
 
 
 def asked(**options: Any) -> dict[str, Any]:

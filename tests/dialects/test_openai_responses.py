@@ -3,7 +3,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rxstream.dialects.openai_responses import OPENAI_RESPONSES, ResponsesDecoder, read_error
@@ -195,7 +195,13 @@ def frame_of(value: Any) -> SseEvent:
     return SseEvent(value["type"], json.dumps(value).encode())
 
 
+TEXT = {"type": "response.output_text.delta", "output_index": 0, "delta": "a"}
+
+
 @given(st.lists(events | plain))
+@example([TEXT, TEXT | {"error": {"message": "no"}}])
+@example([TEXT, TEXT | {"logprobs": [{"token": "a", "logprob": -1}]}])
+@example([TEXT, TEXT | {"delta": ""}, TEXT | {"delta": None}, TEXT | {"output_index": 1}, TEXT])
 def test_the_fast_path_gives_what_the_general_one_gives(values: list[Any]) -> None:
     frames = [frame_of(value) for value in values]
     fast, general = ResponsesDecoder(True), GeneralDecoder(True)
@@ -504,6 +510,174 @@ def test_the_number_of_the_last_event_is_where_to_go_on() -> None:
     assert error.resume_after == 2
     assert error.partial is not None
     assert (error.partial.id, error.partial.text) == ("r", "abc")
+    assert error_of(CREATED, text("a"), event("in_progress", sequence_number=7), text("b")).resume_after == 7
+
+
+@pytest.mark.parametrize(
+    ("first", "is_resumed"),
+    [
+        (event("created", sequence_number=1, **response("in_progress")), False),
+        (event("in_progress", **response("in_progress")), False),
+        (event("in_progress", sequence_number=0, **response("in_progress")), False),
+        (event("in_progress", sequence_number=1, **response("in_progress")), True),
+    ],
+    ids=["created", "no number", "the first number", "a later number"],
+)
+def test_a_stream_that_begins_with_a_later_event_is_resumed(first: bytes, is_resumed: bool) -> None:
+    item = done(0, type="message", content=[{"type": "output_text", "text": "Hi"}])
+
+    assert heard(first, item, COMPLETED).message.text == ("" if is_resumed else "Hi")
+
+
+SILENT = [
+    *("queued", "in_progress", "content_part.added", "content_part.done", "output_text.done", "refusal.done"),
+    *("reasoning_summary_part.added", "reasoning_summary_part.done", "reasoning_summary_text.done"),
+    *("reasoning_text.done", "audio.done", "audio.transcript.done"),
+]
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_events_whose_news_come_elsewhere_say_nothing_and_are_not_unknown(kind: str) -> None:
+    assert tokens_of(event(kind, output_index=0, text="a", delta="a"), raw_events=True) == []
+
+
+def test_what_no_rule_maps_keeps_its_name() -> None:
+    wire = event("audio.delta", output_index=0, delta=7)
+
+    assert tokens_of(added(0, type="message", content=[]), raw_events=True) == []
+    assert tokens_of(wire, raw_events=True) == [
+        RawEvent("response.audio.delta", wire.decode().partition("data: ")[2].rstrip())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "given", "parsed"),
+    [
+        (call(name=None), "function_call_arguments.done", {"arguments": '{"x":1}', "name": "g"}, {"x": 1}),
+        (custom(name=None), "custom_tool_call_input.done", {"input": "say x", "arguments": "[]", "name": "g"}, "say x"),
+    ],
+    ids=["function", "custom"],
+)
+def test_the_event_that_ends_the_arguments_has_all_of_them(item: Any, kind: str, given: Any, parsed: Any) -> None:
+    outcome = heard(CREATED, added(**item), event(kind, output_index=0, **given), COMPLETED)
+
+    assert [
+        (token.id, token.function.name, token.parsed) for token in outcome.tokens if isinstance(token, ToolCall)
+    ] == [("c", "g", parsed)]
+
+
+def test_thinking_that_was_told_is_not_told_again_at_the_end() -> None:
+    said = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "S"}]}
+
+    outcome = heard(
+        CREATED,
+        event("reasoning_summary_text.delta", output_index=5, delta="S"),
+        event("completed", **response("completed", output=[said])),
+    )
+
+    assert outcome.tokens == [START, ReasoningDelta("S", 5), STOP]
+
+
+def test_a_proof_is_told_once_and_in_its_place() -> None:
+    item = {"type": "reasoning", "id": "rs", "encrypted_content": "xyz"}
+
+    outcome = heard(CREATED, done(3, **item), event("completed", **response("completed", output=[item])))
+
+    assert outcome.tokens == [START, ReasoningDelta("", 3, signature="xyz", item_id="rs"), STOP]
+
+
+def test_an_item_may_come_whole_at_its_end() -> None:
+    source = {"type": "url_citation", "url": "u"}
+    thought = done(0, type="reasoning", content=[{"type": "reasoning_text", "text": "T"}])
+    message = done(1, type="message", content=[{"type": "output_text", "text": "", "annotations": [source]}])
+
+    assert tokens_of(thought, message) == [ReasoningDelta("T"), Citation("u", index=1, raw=source)]
+
+
+def test_a_refusal_that_was_told_is_not_told_again() -> None:
+    said = done(2, type="message", content=[{"type": "refusal", "refusal": "no"}])
+
+    assert tokens_of(event("refusal.delta", output_index=2, delta="no"), said) == [RefusalDelta("no")]
+    assert tokens_of(said) == [RefusalDelta("no")]
+
+
+@pytest.mark.parametrize("given", ['{"y":22}', '{"x"', '{"x":1}', ""])
+def test_what_was_told_of_arguments_counts_unless_more_of_them_comes(given: str) -> None:
+    told = tokens_of(added(**call()), piece('{"x":1}'), done(**call(arguments=given)))
+
+    assert [token.arguments_raw for token in told if isinstance(token, ToolCall)] == ['{"x":1}']
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_a_call_that_was_cut_is_not_whole_where_it_might_have_gone_on(status: str) -> None:
+    is_whole = status == "completed"
+    at_its_end = tokens_of(added(**call()), piece("12"), done(**call(arguments="12", status=status)))
+    at_the_end = heard(CREATED, added(**call()), piece("12"), event(status, **response(status))).tokens
+
+    assert isinstance(at_its_end[-1], ToolCall if is_whole else ToolCallTruncated)
+    assert any(isinstance(token, ToolCall) for token in at_the_end) is is_whole
+    assert any(isinstance(token, ToolCallTruncated) for token in at_the_end) is not is_whole
+
+
+def test_all_calls_that_are_open_at_the_end_are_finished() -> None:
+    calls = [call(call_id=id, arguments=arguments) for id, arguments in (("c-0", "{}"), ("c-1", '{"x":1}'))]
+
+    told = tokens_of(*(added(index, **item) for index, item in enumerate(calls)))
+
+    assert [(token.id, token.parsed) for token in told if isinstance(token, ToolCall)] == [
+        ("c-0", {}),
+        ("c-1", {"x": 1}),
+    ]
+
+
+def test_an_answer_that_failed_at_once_has_its_start_and_its_usage() -> None:
+    usage = {"input_tokens": 1}
+
+    outcome = heard(event("failed", **response("failed", error={"message": "no"}, usage=usage)))
+
+    assert isinstance(outcome.error, ProviderError)
+    assert outcome.tokens == [START, UsageReport(1, raw=usage)]
+
+
+def test_items_may_follow_each_other_in_one_place() -> None:
+    def said(words: str) -> bytes:
+        return done(0, type="message", content=[{"type": "output_text", "text": words}])
+
+    calls = tokens_of(
+        *(added(**call(call_id="c-0")), done(**call(call_id="c-0", arguments="{}"))),
+        *(added(**call(call_id="c-1")), done(**call(call_id="c-1", arguments='{"x":1}'))),
+    )
+    texts = tokens_of(added(0, type="message"), text("a"), said("a"), added(0, type="message"), said("b"))
+
+    assert [(token.id, token.parsed) for token in calls if isinstance(token, ToolCall)] == [
+        ("c-0", {}),
+        ("c-1", {"x": 1}),
+    ]
+    assert texts == [TextDelta("a"), TextDelta("b")]
+
+
+def test_each_piece_is_told_when_it_comes() -> None:
+    pieces = [
+        event("reasoning_summary_text.delta", output_index=0, delta="S"),
+        event("reasoning_text.delta", output_index=0, delta="T"),
+        text("a", 1),
+        text("b", 1),
+        event("output_text.annotation.added", output_index=1, annotation={"type": "url_citation", "url": "u"}),
+        event("refusal.delta", output_index=2, delta="no"),
+    ]
+
+    outcome = heard(CREATED, *pieces)
+
+    assert isinstance(outcome.error, TruncatedStreamError)
+    assert outcome.tokens == [
+        START,
+        ReasoningDelta("S"),
+        ReasoningDelta("T"),
+        TextDelta("a", 1),
+        TextDelta("b", 1),
+        Citation("u", index=1, raw={"type": "url_citation", "url": "u"}),
+        RefusalDelta("no"),
+    ]
 
 
 @pytest.mark.parametrize(

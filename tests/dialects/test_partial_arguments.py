@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxstream.dialects import _partial_arguments
 from rxstream.dialects._partial_arguments import PartialArguments
 from rxstream.errors import ProtocolError
 from rxstream.tokens import Json
@@ -159,3 +160,15 @@ def test_a_long_text_in_small_pieces_costs_what_it_is_long() -> None:
 
     assert len("".join(text)) == len('{"a":"') + 40_000
     assert arguments.value == {"a": "xy" * 20_000}
+
+
+def test_a_long_path_is_not_remembered_beyond_its_stream() -> None:
+    known = _partial_arguments.known_steps
+    before = known.cache_info().misses
+
+    arguments = PartialArguments()
+    arguments.add("$." + "x" * (_partial_arguments.MAX_KNOWN_PATH + 1), 1)
+    assert known.cache_info().misses == before
+
+    arguments.add(f"$.a name that no other test has, {before}", 1)
+    assert known.cache_info().misses == before + 1

@@ -1,7 +1,6 @@
 """Presets: what each service gets that speaks another's API."""
 
 import json
-from importlib import import_module
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -71,7 +70,7 @@ def test_another_package_adds_a_preset_as_a_value(monkeypatch: pytest.MonkeyPatc
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [EntryPoint("acme", f"{__name__}:ACME", group)]
 
-    monkeypatch.setattr(import_module("rxstream.dialects"), "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
 
     found, model = dialect_and_model("acme:large")
 

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from importlib import import_module
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -27,7 +26,7 @@ def other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [point for point in points if point.group == group]
 
-    monkeypatch.setattr(import_module("rxstream.dialects"), "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -328,3 +328,32 @@ def test_a_value_that_came_in_another_form_stands_in_the_place_of_the_text_so_fa
 
     assert grown == [ToolCallDelta("call-0", '{"a":1,')]
     assert calls.finish(0) == [ToolCall("call-0", None, FunctionCall("f", '{"a":1,"b":"ü"}'), None)]
+
+
+def test_asking_for_the_text_again_and_again_joins_it_once() -> None:
+    calls = ToolCalls()
+    calls.begin_or_update(0, name="a")
+    for piece in ("{", '"x": ', "1}"):
+        calls.add(0, piece)
+
+    first, again = calls.text(0), calls.text(0)
+
+    assert first == '{"x": 1}'
+    assert again is first
+    assert not calls.came_whole(0)
+    assert [type(token) for token in calls.finish(0)] == [ToolCall]
+
+
+def test_the_calls_of_one_choice_are_finished_in_their_order() -> None:
+    calls = ToolCalls()
+    for slot, choice in (("a", 1), ("b", 0), ("c", 1), ("d", 1)):
+        calls.begin_or_update(slot, name=slot, choice=choice)
+    calls.finish("c")
+    calls.begin_or_update("c", name="c again", choice=1)
+
+    finished = calls.finish_all(1)
+
+    names = [token.function.name for token in finished if isinstance(token, ToolCall)]
+    assert names == ["a", "d", "c again"]
+    assert calls.finish_all(1) == []
+    assert len(calls.cut()) == 1

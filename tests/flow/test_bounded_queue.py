@@ -103,6 +103,24 @@ def test_joining_loses_nothing(items: list[int]) -> None:
     out = [queue.take() for _ in range(len(queue))]
 
     assert out == join_neighbours(items)
+    assert queue.joined == len(items) - len(out)
+
+
+@given(steps, capacities)
+def test_without_a_way_to_join_them_items_stay_as_they_are(steps: list[int | None], capacity: int) -> None:
+    """As with `PAUSE`."""
+    queue = BoundedQueue[int](capacity, overflow=Overflow.CONFLATE, weigh=lambda item: item)
+    plain = BoundedQueue[int](capacity, weigh=lambda item: item)
+
+    for step in steps:
+        if step is not None:
+            queue.offer(step)
+            plain.offer(step)
+        elif queue:
+            assert queue.take() == plain.take()
+
+        assert list(queue.waiting) == list(plain.waiting)
+        assert (queue.depth, queue.marks.paused) == (plain.depth, plain.marks.paused)
 
 
 def test_joined_items_weigh_what_they_weighed_apart() -> None:

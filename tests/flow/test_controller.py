@@ -90,7 +90,8 @@ def test_the_snapshot_has_all_the_figures() -> None:
     controller.add(3, 300)
     controller.add(3, 50)
     now = 12.5
-    controller.drop(1, 50)
+    controller.drop(0, 20)
+    controller.drop(1, 30)
     controller.release(4, 200)
     controller.note_read(1_024, 0.0)
     now = 20.0
@@ -162,6 +163,8 @@ def test_more_than_is_held_cannot_be_released_and_the_attempt_changes_nothing() 
             step(-1, 5)
         with pytest.raises(ValueError, match="neither 5 items nor -1 bytes"):
             step(5, -1)
+    with pytest.raises(ValueError, match="neither 100 items nor -1 bytes"):
+        controller.try_acquire(100, -1)
 
     assert (controller.snapshot().depth, controller.snapshot().bytes_held) == (2, 20)
 
@@ -180,6 +183,33 @@ def test_its_repr_says_how_full_it_is() -> None:
     controller.add(4, 100)
 
     assert repr(controller) == "StreamBackpressureController(4 of 4 items, 100 of 1000 bytes, closed)"
+    controller.release(4, 100)
+    assert repr(controller) == "StreamBackpressureController(0 of 4 items, 0 of 1000 bytes, open)"
+
+
+@pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "controller"])
+async def test_one_item_of_no_bytes_is_meant_unless_it_is_said_otherwise(is_stream: bool) -> None:
+    controller = controller_of(100)
+    counted = controller.stream() if is_stream else controller
+
+    def held() -> tuple[int, int]:
+        figures = controller.snapshot()
+        return figures.depth, figures.bytes_held
+
+    counted.add(10, 10)
+    seen = [held()]
+    for step in (counted.add, counted.release, counted.drop, counted.try_acquire):
+        step()
+        seen.append(held())
+    await counted.acquire()
+    seen.append(held())
+    async with counted.permit():
+        seen.append(held())
+    async with counted.permit(2, 5):
+        seen.append(held())
+    seen.append(held())
+
+    assert seen == [(10, 10), (11, 10), (10, 10), (9, 10), (10, 10), (11, 10), (12, 10), (13, 15), (11, 10)]
 
 
 # Many streams
@@ -299,6 +329,8 @@ def test_a_stream_that_holds_nothing_closes_at_once_and_for_good_by_close() -> N
 
     stream.close_when_empty()
     assert (stream.is_closed, controller.snapshot().streams) == (True, 0)
+    stream.add(0)
+    assert (stream.is_closed, controller.snapshot().streams) == (True, 0)
     stream.add(1)  # it was between two queues
     assert (stream.is_closed, controller.snapshot().streams, controller.snapshot().depth) == (False, 1, 1)
     stream.close()
@@ -371,6 +403,7 @@ def test_each_stream_has_a_read_size_of_its_own_and_the_controller_names_the_lar
         slow.note_read(slow.read_size, 1.0)
 
     assert (slow.read_size, quick.read_size, controller.read_size) == (1_024, 8_192, 1_024)
+    assert (slow.snapshot().read_size, quick.snapshot().read_size) == (1_024, 8_192)
     assert controller.snapshot().read_size == 8_192
     quick.close()
     assert controller.snapshot().read_size == 1_024
@@ -744,6 +777,16 @@ def test_a_configuration_comes_from_json_and_is_checked_then_too() -> None:
     assert msgspec.json.decode(b'{"maximum_items": 7}', type=BackpressureConfig) == BackpressureConfig(maximum_items=7)
     with pytest.raises(msgspec.ValidationError, match="maximum items"):
         msgspec.json.decode(b'{"maximum_items": 0}', type=BackpressureConfig)
+
+
+def test_a_buffer_may_be_of_one_size() -> None:
+    assert controller_of(4, minimum_buffer=4_096, maximum_buffer=4_096).read_size == 4_096
+
+
+def test_marks_that_would_fall_together_are_one_apart() -> None:
+    config = BackpressureConfig(low_mark=0.74, high_mark=0.75)
+
+    assert [config.marks(maximum) for maximum in (1, 4, 100)] == [(1, 0), (3, 2), (75, 74)]
 
 
 @given(maximum=st.integers(1, 10_000), marks=st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True))

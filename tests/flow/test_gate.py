@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxstream.flow import Gate, wake
+from rxstream.flow import AdaptiveReadSize, Gate, wake
 from rxstream.flow.gate import call_each
 from tests.flow.helpers import HookedLock, leave_behind, turns
 
@@ -151,6 +151,42 @@ def test_a_source_brings_its_account_to_every_gate_down_the_stream() -> None:
     gate.honour()
 
     assert gate.account is parent.account is behind_a_queue.account is account
+
+
+def test_what_is_offered_nearest_to_the_source_is_found_first() -> None:
+    downstream, grandparent = Gate(), Gate()
+    parent = Gate(grandparent)
+    gate = Gate(parent, downstream=downstream)
+    offers = [AdaptiveReadSize() for _ in range(4)]
+
+    found = [gate.find_offered()]
+    for place, offer in zip((downstream, grandparent, parent, gate), offers, strict=True):
+        place.offered = offer
+        found.append(gate.find_offered())
+
+    assert found == [None, *offers]
+    assert Gate(Gate()).find_offered() is None
+
+
+async def test_who_is_woken_from_within_its_loop_goes_on_in_the_very_next_turn() -> None:
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    assert wake(loop, waiter)
+    assert waiter.done()
+    assert wake(loop, waiter)  # a second time does no harm
+
+
+async def test_who_is_woken_from_another_loop_goes_on_in_its_own() -> None:
+    loop = asyncio.new_event_loop()
+    waiter = loop.create_future()
+
+    assert wake(loop, waiter)
+    assert not waiter.done()
+    await asyncio.to_thread(loop.run_until_complete, waiter)
+    loop.close()
+    assert waiter.done()
+    assert not wake(loop, waiter)
 
 
 def test_it_counts_how_often_and_how_long_it_was_closed() -> None:

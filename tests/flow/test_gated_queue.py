@@ -1,9 +1,13 @@
 """Where a queue meets its gate."""
 
 import threading
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from rxstream.errors import BufferOverflowError, ConfigurationError
 from rxstream.flow import BoundedQueue, Gate, GatedQueue, Overflow, StreamBackpressureController, StreamShare
@@ -113,6 +117,97 @@ def counted(**options: Any) -> tuple[GatedQueue[Any], StreamShare]:
     gate = Gate()
     gate.honour(share)
     return GatedQueue(BoundedQueue(4, **options), gate), share
+
+
+items = st.sampled_from(["a", "bcd", "efghijkl"]).map(TextDelta) | st.just(UsageReport())
+acts = st.lists(items | st.integers(0, 3), max_size=30)
+"""Items are put in. A number takes as many out at once; 0 takes out one by itself."""
+
+
+def play(queue: GatedQueue[Any], act: Any) -> None:
+    """Do one thing to the queue."""
+    match act:
+        case 0:
+            if queue.waiting:
+                queue.take()
+        case int(limit):
+            queue.take_some(limit)
+        case item:
+            with suppress(BufferOverflowError):
+                queue.put(item)
+
+
+def weight_of(item: object) -> int:
+    """A weight, by which a large item may weigh little."""
+    return len(getattr(item, "text", "")) % 5
+
+
+def waiting_in(queue: GatedQueue[Any]) -> tuple[int, int]:
+    """Items that wait, and the bytes they hold; what is to be joined counts as one, and holds what its pieces do."""
+    runs: list[list[Any]] = [cast(list[Any], each) if isinstance(each, list) else [each] for each in queue.waiting]
+    return len(runs), sum(held_bytes(piece) for run in runs for piece in run)
+
+
+@given(acts=acts, overflow=st.sampled_from(Overflow), weighs=st.booleans())
+@example(acts=[*[TextDelta("a")] * 4, TextDelta("efghijkl")], overflow=Overflow.DROP_OLDEST, weighs=True)
+def test_after_every_step_what_waits_is_what_is_counted(acts: list[Any], overflow: Overflow, weighs: bool) -> None:
+    queue, share = counted(overflow=overflow, weigh=weight_of if weighs else None, join=merge_deltas)
+
+    for act in acts:
+        play(queue, act)
+
+        assert held(share) == waiting_in(queue)
+        assert queue.gate.is_open == (not (overflow.pauses and queue.queue.marks.paused))
+    queue.close()
+    assert held(share) == (0, 0)
+    assert queue.gate.is_open
+
+
+@given(before=acts, after=acts, overflow=st.sampled_from(Overflow))
+def test_what_came_before_the_controller_is_never_counted_as_more_than_it_holds(
+    before: list[Any], after: list[Any], overflow: Overflow
+) -> None:
+    gate = Gate()
+    gate.honour()
+    queue = GatedQueue[Any](BoundedQueue(4, overflow=overflow, join=merge_deltas), gate)
+    share = StreamBackpressureController().stream()
+    for act in before:
+        play(queue, act)
+    gate.honour(share)
+
+    for act in after:
+        play(queue, act)
+
+        count, size = waiting_in(queue)
+        assert held(share)[0] in {0, count}
+        assert held(share)[1] <= size
+    play(queue, 0)
+    queue.put(UsageReport())
+    assert held(share)[0] == waiting_in(queue)[0]
+    queue.take_some(100)
+    assert held(share) == (0, 0)
+
+
+EMPTYING: dict[str, Callable[[GatedQueue[int]], object]] = {
+    "take": lambda queue: [queue.take() for _ in range(2)],
+    "take_some": lambda queue: queue.take_some(2),
+    "close": GatedQueue[int].close,
+}
+
+
+@pytest.mark.parametrize("empty", EMPTYING.values(), ids=EMPTYING)
+def test_who_waits_at_the_gate_is_told_that_it_opens(empty: Callable[[GatedQueue[int]], object]) -> None:
+    queue = gated()
+    for item in range(5):
+        queue.put(item)
+    told: list[str] = []
+    queue.gate.when_open(lambda: told.append("open"))
+    queue.take_some(1)
+    assert told == []
+
+    empty(queue)
+
+    assert told == ["open"]
 
 
 def test_what_waits_is_counted_with_the_sources_controller() -> None:

@@ -91,6 +91,24 @@ def test_between_the_two_it_stays() -> None:
     assert sizes.note(2_048, 0.0, depth=0.4) == 2_048
 
 
+def test_what_reaches_a_bound_has_not_passed_it() -> None:
+    sizes = AdaptiveReadSize(minimum=1_024, maximum=8_192, target_seconds=TARGET)
+    sizes.note(1_024, 0.0)
+
+    assert sizes.note(2_048, TARGET) == 2_048
+    assert sizes.note(2_048, 0.0, depth=0.5) == 2_048
+    assert sizes.note(2_048, TARGET / 2, depth=0.25) == 4_096
+
+
+def test_half_of_an_odd_size_is_whole() -> None:
+    sizes = AdaptiveReadSize(minimum=1, maximum=5, target_seconds=TARGET)
+
+    sizes_of_full_reads = [sizes.note(sizes.size, 0.0) for _ in range(3)]
+
+    assert sizes_of_full_reads == [2, 4, 5]
+    assert sizes.note(5, 2 * TARGET) == 2
+
+
 @pytest.mark.parametrize(("minimum", "maximum"), [(0, 10), (-1, 10), (11, 10)])
 def test_bounds_that_cannot_be_are_refused_by_name(minimum: int, maximum: int) -> None:
     with pytest.raises(ValueError, match=rf"minimum \({minimum}\).*maximum \({maximum}\)"):

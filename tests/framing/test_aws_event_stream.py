@@ -151,6 +151,7 @@ def test_the_end_inside_a_message_is_noted_and_the_message_is_not_handed_out() -
 
 def test_nothing_unfinished_is_handed_out_when_the_input_broke() -> None:
     parser = AwsEventStreamParser()
+    assert not parser.ended_mid_message
     parser.feed(EVENT[0][:-1])
 
     assert parser.fail(TransportError("the connection was reset")) == []
@@ -191,6 +192,16 @@ def test_what_is_wrong_is_named(wire: bytes, complaint: str, limit: str | None) 
         AwsEventStreamParser(100).feed(wire)
 
     assert caught.value.limit == limit
+
+
+def test_what_reaches_a_limit_has_not_passed_it() -> None:
+    block = header("a", 6, b"x" * 65_531) + header("b", 6, b"x" * 65_531)
+
+    [longest], _ = run([written(b"", b"x" * 84)], max_message_bytes=100)
+    [fullest], _ = run([written(block, b"")])
+
+    assert longest.payload == b"x" * 84
+    assert (len(block), [*fullest.headers]) == (128 << 10, ["a", "b"])
 
 
 def test_a_length_alone_makes_room_for_nothing() -> None:

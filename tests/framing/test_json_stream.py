@@ -111,6 +111,7 @@ GROWTHS: list[tuple[str, list[Json]]] = [
     (r'["\u00e9"]', [[], [""], ["é"], ["é"]]),
     (r'["\ud83d\ude00"]', [[], [""], ["😀"], ["😀"]]),
     (r'["\ud83d."]', [[], [""], ["\ufffd."], ["\ufffd."]]),
+    ('"a"', ["", "a", "a"]),
     ("[12, true ]", [[], [12], [12, True], [12, True]]),
     ('{"a": {"b": null}}', [{}, {"a": {}}, {"a": {"b": None}}, {"a": {"b": None}}]),
 ]
@@ -128,7 +129,33 @@ def test_how_a_value_grows(text: str, values: list[Json]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[1,]", "[01]", "[tru]", "{a:1}", "[1 2]", '["\\x"]', "[}", "{1:2}", "NaN", "[-]", '{"a",1}', "]"]
+    ("text", "value"),
+    [
+        (r'["\u00e9', ["é"]),
+        (r'["\u4e2d', ["中"]),
+        (r'["\ud83d', [""]),
+        (r'["\ud83d\ude00', ["😀"]),
+        (r'["\ud800\udc00', ["\U00010000"]),
+        (r'["\udbff\udfff', ["\U0010ffff"]),
+        (r'["\ud83d\ud83d\ude00', ["\ufffd😀"]),
+        (r'["a\ud83d\n', ["a\ufffd\n"]),
+        (r'["\ude00', ["\ufffd"]),
+    ],
+)
+def test_an_escape_is_there_once_it_has_come_but_half_a_pair_waits_for_the_other(text: str, value: Json) -> None:
+    grower = JsonGrower()
+
+    grower.feed(text)
+
+    assert grower.value == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[1,]", "[01]", "[tru]", "{a:1}", "[1 2]", '["\\x"]', "[}", "{1:2}", "NaN", "[-]", '{"a",1}', "]"),
+        *("[X1]", "[X}]", '{"a":1 X', "[1}", '{"a":1]'),
+    ],
 )
 def test_what_is_no_json_is_known_for_it(text: str) -> None:
     assert grown(text).is_malformed
@@ -137,8 +164,48 @@ def test_what_is_no_json_is_known_for_it(text: str) -> None:
 
 def test_reading_stops_where_the_text_is_no_json_or_behind_the_end() -> None:
     assert JsonGrower().feed("[1, x]") == (5, True)
+    assert JsonGrower().feed("[1}") == (2, True)
     assert JsonGrower().feed("[1] [2]") == (3, True)
     assert JsonGrower(embedded=True).feed("so: [1") == (6, True)
+
+
+def test_nothing_is_read_behind_the_end_or_behind_what_is_no_json() -> None:
+    for text in ("[1]", "[1}"):
+        grower = JsonGrower()
+        grower.feed(text)
+
+        assert grower.feed("[2]", 1) == (1, False)
+        assert grower.value == [1]
+
+
+def test_reading_may_begin_anywhere_in_a_text() -> None:
+    grower = JsonGrower(embedded=True, max_characters=5)
+
+    assert grower.feed("[1] and [2] and [3]", 4) == (11, True)
+    assert grower.value == [2]
+    assert not grower.is_malformed
+    assert JsonGrower(max_characters=3).feed("[1] [2]", 4) == (7, True)
+
+
+def test_text_before_the_value_begins_nothing_and_changes_nothing() -> None:
+    grower = JsonGrower(embedded=True)
+
+    assert grower.feed("so: ") == (4, False)
+    assert not grower.has_begun
+    assert grower.feed("[") == (1, True)
+    assert (grower.has_begun, grower.is_complete, grower.is_malformed) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "completes", "is_complete"),
+    [("12", True, True), ("true", True, True), ("1x", False, False), ("[1", False, False), ("[1]", False, True)],
+)
+def test_the_end_completes_a_number_or_word_by_itself(text: str, completes: bool, is_complete: bool) -> None:
+    grower = JsonGrower()
+    grower.feed(text)
+
+    assert grower.finish() is completes
+    assert grower.is_complete is is_complete
 
 
 def test_the_path_is_where_the_change_was() -> None:
@@ -184,6 +251,34 @@ def test_elements_are_handed_out_and_nothing_else_is_kept(elements: list[Json], 
     assert taken == elements
     assert grower.is_complete
     assert grower.value is None
+
+
+def test_an_element_is_as_long_as_the_text_since_the_last_one() -> None:
+    text = '["ab","ab","ab"]'
+
+    assert not grown(text, elements_of=(), max_characters=5).is_malformed
+    assert grown(text, elements_of=(), max_characters=4).is_malformed
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (("a", None), [1, 2, 3]),
+        (("a", 0), [1, 2]),
+        (("a", 1), [3]),
+        (("a", 2), []),
+        ((None, 0), []),
+        (("a",), [[1, 2], [3]]),
+        (("b",), []),
+        (("b", "a"), ["x", None]),
+    ],
+)
+def test_a_path_names_members_and_places_or_any_place(path: Any, expected: list[Json]) -> None:
+    grower = JsonGrower(elements_of=path)
+
+    grower.feed('{"a": [[1, 2], [3]], "b": {"a": ["x", null]}}')
+
+    assert grower.take_elements() == expected
 
 
 def test_of_a_long_array_one_element_is_kept() -> None:

@@ -80,6 +80,7 @@ def test_a_last_line_without_its_end_is_handed_out_as_asked(lenient: Any, rest: 
 
 def test_a_whole_last_line_is_no_cut() -> None:
     parser = NdjsonParser()
+    assert not parser.ended_mid_line
 
     assert parser.feed(b'{"a":1}\n') + parser.flush() == [b'{"a":1}']
     assert not parser.ended_mid_line
@@ -128,6 +129,7 @@ def test_a_line_of_a_mebibyte_in_small_pieces_is_one_frame() -> None:
         (b'"\xff"', "invalid_utf8"),
         (b"Infinity", "invalid_json"),
         (b"\xef\xbb\xbf1", "invalid_json"),
+        (b"\x0c", "invalid_json"),
         (b"[" * 100_000, "invalid_json"),
     ],
 )
@@ -138,6 +140,7 @@ def test_a_malformed_line_is_an_error_with_its_number(line: bytes, kind: str) ->
         ndjson_reader().feed(wire)
 
     assert (caught.value.line, caught.value.kind, caught.value.frames) == (3, kind, [1])
+    assert str(caught.value) == f"line 3 is not JSON ({kind})"
     assert run(ndjson_reader(skip_malformed=True), [wire]) == ([1, 2], None)
 
 
@@ -145,6 +148,12 @@ def test_lone_surrogates_and_long_integers_are_json() -> None:
     values, _ = run(ndjson_reader(), [b'"\\ud83d"\n' + b"9" * 5000])
 
     assert values == ["\ud83d", float("inf")]
+
+
+def test_a_malformed_line_takes_the_facts_that_any_error_takes() -> None:
+    error = MalformedLineError(3, "invalid_json", provider="acme", request_id="r1")
+
+    assert (error.provider, error.request_id) == ("acme", "r1")
 
 
 RECORDINGS = shared_files("captures/*/*.ndjson")

@@ -4,15 +4,17 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rxstream.errors import FramingError, OverloadedError, StreamError
+from rxstream.errors import FramingError, OverloadedError, StreamError, TransportError, TruncatedStreamError
 from rxstream.framing.recording import (
     Began,
     Chunk,
     Ended,
     Failure,
+    Record,
+    RecordingReader,
     Token,
     looks_like_recording,
     read_record,
@@ -41,6 +43,7 @@ def test_any_token_is_the_same_again(token: Any) -> None:
 
 
 @given(errors)
+@example(FramingError("too long", limit="line", is_retryable=False))
 def test_any_error_is_the_same_again(error: StreamError) -> None:
     record = read_record(write_record(Ended("id", 1, 0.5, "failed", Failure.of(error))))
 
@@ -49,6 +52,19 @@ def test_any_error_is_the_same_again(error: StreamError) -> None:
     assert type(record.error) is type(error)
     assert vars(record.error) == vars(error) | {"completed": []}
     assert (str(record.error), record.error.args) == (str(error), error.args)
+
+
+def test_an_error_of_another_library_is_known_by_its_class_alone() -> None:
+    failure = Failure.of(ValueError("what a user wrote"))
+
+    assert failure == Failure(["ValueError"])
+    assert type(failure.as_error()) is TransportError
+    assert str(failure.as_error()) == "the source of the stream failed (ValueError)"
+    assert str(Failure([]).as_error()) == "the source of the stream failed (unknown)"
+
+
+def test_an_error_of_a_later_version_is_the_nearest_that_is_known() -> None:
+    assert type(Failure(["LaterError", "OverloadedError", "StreamError"], "full").as_error()) is OverloadedError
 
 
 def test_half_a_character_in_an_error_does_not_lose_it() -> None:
@@ -96,3 +112,67 @@ def test_a_file_may_have_been_given_other_line_ends() -> None:
     line = write_record(Chunk.of("id", 1, 0.5, b"abc"))
 
     assert read_record(line.replace(b"\n", b"\r\n")) == read_record(line)
+
+
+WHOLE: list[Record] = [Began("id", 0, 0.0, 1), Chunk("id", 1, 0.5, "a"), Chunk("id", 2, 0.6, "b"), Ended("id", 3, 0.7)]
+
+
+def read(reader: RecordingReader, file: list[Record]) -> list[Record]:
+    """What `reader` makes of the whole file."""
+    return [one for record in file for one in reader.feed(record)] + reader.flush()
+
+
+@given(st.lists(st.sampled_from(["id", "other"]), max_size=12))
+def test_records_of_other_recordings_of_a_file_are_left_out(order: list[str]) -> None:
+    numbers = {"id": 0, "other": 0}
+    file: list[Record] = []
+    for id in order:
+        file.append(Chunk(id, numbers[id], 0.5, "x"))
+        numbers[id] += 1
+    file.append(Ended("id", numbers["id"], 0.6, "completed"))
+
+    assert read(RecordingReader("id"), file) == [record for record in file if record.id == "id"]
+
+
+def test_a_recording_is_whole_with_its_end_and_what_follows_is_none_of_it() -> None:
+    reader = RecordingReader("id")
+
+    assert [reader.feed(record) for record in WHOLE] == [[record] for record in WHOLE]
+    assert reader.has_ended
+    assert reader.feed(WHOLE[0]) == reader.flush() == []
+
+
+@pytest.mark.parametrize(
+    ("places", "error", "said"),
+    [
+        ([1], FramingError, "the recording is damaged: its beginning is missing"),
+        ([0, 2], FramingError, "the recording is damaged after 1 records"),
+        ([0, 1, 1], FramingError, "the recording is damaged after 2 records"),
+        ([], TruncatedStreamError, "the recording breaks off: its beginning is missing"),
+        ([0, 1, 2], TruncatedStreamError, "the recording breaks off after 3 records"),
+    ],
+)
+@pytest.mark.parametrize("damaged", [[], [5], [5, 8]])
+def test_a_missing_record_is_noticed_and_the_first_damaged_line_named(
+    places: list[int], error: type[StreamError], said: str, damaged: list[int]
+) -> None:
+    reader = RecordingReader("id")
+    for line in damaged:
+        reader.note_damage(line)
+
+    with pytest.raises(error) as caught:
+        read(reader, [WHOLE[place] for place in places])
+
+    assert caught.value.message == said + ("; line 5 of the file is not as it was written" if damaged else "")
+    assert not caught.value.is_retryable
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_later_format_is_refused(version: int) -> None:
+    began = Began("id", 0, 0.0, version)
+
+    if version <= 1:
+        assert RecordingReader("id").feed(began) == [began]
+    else:
+        with pytest.raises(FramingError, match="format 2; this version of rxstream reads 1 and earlier"):
+            RecordingReader("id").feed(began)

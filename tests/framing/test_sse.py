@@ -138,6 +138,7 @@ STANDARD: list[tuple[str, bytes, list[SseEvent]]] = [
     ("an empty name is none", b"event: \ndata: 1\n\n", [message(b"1")]),
     ("a name alone is no event", b"event: a\n\ndata: 1\n\n", [message(b"1")]),
     ("several lines after a name", b"event: a\ndata: 1\ndata: 2\n\n", [SseEvent("a", b"1\n2")]),
+    ("a name may be no UTF-8", b"event: e\xff\ndata: 1\n\n", [SseEvent("e\ufffd", b"1")]),
     ("an id counts from the blank line on", b"id: 1\n\ndata: a\n\n", [SseEvent("message", b"a", "1")]),
     ("an id with a NUL does not count", b"id: 1\nid: 2\0\ndata: a\n\n", [SseEvent("message", b"a", "1")]),
     ("an unfinished event is none", b"data: a\n\ndata: b\n", [message(b"a")]),
@@ -191,6 +192,8 @@ def test_a_byte_order_mark_counts_as_part_of_its_line() -> None:
 )
 def test_it_says_where_the_input_ended(wire: bytes, mid_line: bool, mid_event: bool) -> None:
     parser = SseParser()
+    assert (parser.ended_mid_line, parser.ended_mid_event) == (False, False)
+
     run(parser, [wire])
 
     assert (parser.ended_mid_line, parser.ended_mid_event) == (mid_line, mid_event)
@@ -233,6 +236,53 @@ def test_where_the_chunks_are_cut_does_not_matter(wire: bytes, options: dict[str
     assert run(SseParser(**options), chunks) == whole
     assert run(SseParser(**options), wire.splitlines(keepends=True)) == whole
     assert run(SseParser(**options), [wire[at : at + 1] for at in range(len(wire))]) == whole
+
+
+QUICK = re.compile(rb"data: (x)\n\n")
+
+
+@given(wire=wires(), options=OPTIONS, data=st.data())
+def test_skimming_changes_nothing_but_who_reads_an_event(
+    wire: bytes, options: dict[str, Any], data: st.DataObject
+) -> None:
+    parser, made = SseParser(**options), list[SseEvent]()
+
+    def skim(chunk: bytes, start: int) -> int:
+        while (event := QUICK.match(chunk, start)) is not None:
+            made.append(SseEvent("message", event[1], parser.last_event_id, parser.retry))
+            start = event.end()
+        return start
+
+    cut = data.draw(st.integers(0, len(wire)))
+    try:
+        for chunk in (wire[:cut], wire[cut:]):
+            parser.feed_into(chunk, made.append, skim)
+        made += parser.flush()
+    except FramingError as error:
+        ended: object = error.limit
+        made += error.frames
+    else:
+        ended = (parser.last_event_id, parser.retry, parser.ended_mid_line, parser.ended_mid_event)
+
+    assert (made, ended) == run(SseParser(**options), [wire])
+
+
+def test_skimming_is_asked_wherever_an_event_begins_and_reads_as_far_as_it_can() -> None:
+    asked: list[bytes] = []
+
+    def skim(chunk: bytes, start: int) -> int:
+        asked.append(chunk[start:])
+        return start + len(b"data: x\n\n") * chunk.startswith(b"data: x\n\n", start)
+
+    made: list[SseEvent] = []
+    SseParser().feed_into(b"\ndata: x\n\ndata: y\n\nevent: e\ndata: z\n\ndata: x\n\ndata", made.append, skim)
+
+    assert made == [message(b"y"), SseEvent("e", b"z")]
+    assert asked == [
+        b"data: x\n\ndata: y\n\nevent: e\ndata: z\n\ndata: x\n\ndata",
+        b"event: e\ndata: z\n\ndata: x\n\ndata",
+        b"data: x\n\ndata",
+    ]
 
 
 @given(wire=wires(), lenient=st.booleans())
@@ -320,6 +370,19 @@ def test_the_time_to_reconnect_and_the_id_stay_in_force() -> None:
     assert events == [SseEvent("message", b"a", "7", 250), SseEvent("message", b"b", "7", 250)]
 
 
+def test_a_time_of_more_than_18_digits_is_none() -> None:
+    assert SseParser().feed(b"\nretry: 00" + b"9" * 18 + b"\ndata: a\n\n")[0].retry == 10**18 - 1
+    assert SseParser().feed(b"\nretry: " + b"9" * 19 + b"\ndata: a\n\n")[0].retry is None
+
+
+@pytest.mark.parametrize("event", [message(b"x"), SseEvent("e", b"x"), UnknownLines("error", b"x")])
+def test_they_are_handed_out_with_events_of_every_shape(event: SseEvent) -> None:
+    shapes = {"message": b"data: x", "e": b"event: e\ndata: x", "error": b"error: x"}
+    wire = b"retry: 250\nid: 7\n\n" + shapes[event.event] + b"\n\n"
+
+    assert events_of(wire, keep_unknown=True) == [msgspec.structs.replace(event, id="7", retry=250)]
+
+
 def test_the_default_limits_admit_an_inline_image() -> None:
     wire = b"data: " + b"x" * 2**20 + b"\n\n"
     pieces = [wire[at : at + 64] for at in range(0, len(wire), 64)]
@@ -361,6 +424,25 @@ def test_an_endless_line_is_stopped_at_the_limit() -> None:
     assert passed == "line"
 
 
+def test_what_reaches_a_limit_has_not_passed_it() -> None:
+    wire = b"data: 123\ndata: 45\ndata: 6\n\n"
+    data = message(b"123\n45\n6")
+
+    assert run(SseParser(max_line_bytes=9), [wire])[0] == [data]
+    assert run(SseParser(max_line_bytes=8), [wire]) == ([], "line")
+    assert run(SseParser(max_event_bytes=8), [wire])[0] == [data]
+    assert run(SseParser(max_event_bytes=7), [wire]) == ([], "event")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"max_line_bytes": 10}, "a line has more than 10 bytes"), ({"max_event_bytes": 4}, "more than 4 bytes of data")],
+)
+def test_a_passed_limit_says_how_much_it_admits(options: Any, said: str) -> None:
+    with pytest.raises(FramingError, match=said):
+        SseParser(**options).feed(b"data: 12345\n\n")
+
+
 UNKNOWN: list[tuple[str, bytes, list[SseEvent]]] = [
     ("a field of another name", b'error: {"code": 400}\n\n', [UnknownLines("error", b'{"code": 400}')]),
     ("without a space", b"error:x\n", [UnknownLines("error", b"x")]),
@@ -371,6 +453,13 @@ UNKNOWN: list[tuple[str, bytes, list[SseEvent]]] = [
         b'{\n  "error": {\n\n    "message": "a } or \\" ]"\n  }\n}\ndata: x\n\n',
         [UnknownLines("", b'{\n  "error": {\n    "message": "a } or \\" ]"\n  }\n}'), message(b"x")],
     ),
+    ("JSON that is indented", b'  {\n "error": 1}\n', [UnknownLines("", b'  {\n "error": 1}')]),
+    (
+        "an array, and what follows it",
+        b"[1,\n[2]]\nplain\n",
+        [UnknownLines("", b"[1,\n[2]]"), UnknownLines("", b"plain")],
+    ),
+    ("brackets in a text", b"Bad [ {\nplain\n", [UnknownLines("", b"Bad [ {"), UnknownLines("", b"plain")]),
     ("JSON at the end of the body", b'[{\n"error": 1}]', [UnknownLines("", b'[{\n"error": 1}]')]),
     (
         "JSON that an event interrupts",
@@ -404,8 +493,19 @@ def test_an_error_is_handed_out_as_soon_as_its_json_is_whole() -> None:
     assert parser.feed(b"}\n") == [UnknownLines("", b'{\n "error": 1\n}')]
 
 
-def test_unknown_json_is_bounded_and_never_an_error() -> None:
-    events = events_of(b"{\n" * 10 + b"data: x\n\n", keep_unknown=True, max_event_bytes=6)
+def test_a_limit_passed_at_the_end_carries_what_the_end_completed() -> None:
+    parser = SseParser(lenient=True, keep_unknown=True, max_event_bytes=4)
+    parser.feed(b"{\ndata: 12345")
+
+    with pytest.raises(FramingError) as caught:
+        parser.flush()
+
+    assert (caught.value.limit, caught.value.frames) == ("event", [UnknownLines("", b"{")])
+
+
+@pytest.mark.parametrize("limit", [5, 6])
+def test_unknown_json_is_bounded_and_never_an_error(limit: int) -> None:
+    events = events_of(b"{\n" * 10 + b"data: x\n\n", keep_unknown=True, max_event_bytes=limit)
 
     assert events == [*[UnknownLines("", b"{\n{\n{\n{")] * 2, UnknownLines("", b"{\n{"), message(b"x")]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 from reactivex import Observable
 from reactivex import operators as ops
 
@@ -27,7 +28,8 @@ from rxstream.errors import (
 from rxstream.flow import RetryPolicy
 from rxstream.providers import AiProvider
 from rxstream.schedulers import FlowScheduler
-from rxstream.sources import Deadlines, push
+from rxstream.sources import Deadlines, http, push
+from rxstream.sources.http import PATIENCE
 from rxstream.tokens import FinishReason, StreamEnd, StreamStart, StreamToken, TextDelta
 from tests.loopback import CHUNKED, HEAD, Exchange, MovableLoop, run_movable, serving, turns
 from tests.toy import TOY
@@ -538,6 +540,134 @@ def test_redirects_in_a_circle_come_to_an_end() -> None:
         heard = await outcome(handle)
 
         assert type(heard.error) is ProtocolError
+
+    run_movable(run)
+
+
+@pytest.mark.parametrize("location", ["http://[1:2/x", "http://h:99999999/x", "file:///etc/passwd", "http://"])
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_to_what_is_no_address_is_not_asked_again(status: int, location: str) -> None:
+    async def run(loop: MovableLoop) -> None:
+        async def handle(exchange: Exchange) -> None:
+            await exchange.read_request()
+            await exchange.send(f"HTTP/1.1 {status} Go\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n".encode())
+
+        heard = await outcome(handle)
+
+        assert type(heard.error) is ProtocolError
+        assert not heard.error.is_retryable
+
+    run_movable(run)
+
+
+def test_a_server_that_changes_the_protocol_is_called_that() -> None:
+    async def run(loop: MovableLoop) -> None:
+        async def handle(exchange: Exchange) -> None:
+            await exchange.read_request()
+            await exchange.send(b"HTTP/1.1 101 Go on\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n")
+            await exchange.wait_closed_by_client()
+
+        heard = await outcome(handle)
+
+        assert type(heard.error) is ProtocolError
+        assert heard.error.status == 101
+
+    run_movable(run)
+
+
+def test_a_refusal_does_not_wait_for_the_rest_of_its_body() -> None:
+    async def run(loop: MovableLoop) -> None:
+        said = asyncio.Event()
+
+        async def handle(exchange: Exchange) -> None:
+            await exchange.read_request()
+            await exchange.send(b"HTTP/1.1 401 No\r\ncontent-length: 1000\r\n\r\nno such key")
+            said.set()
+            await exchange.wait_closed_by_client()
+
+        async with asking(handle) as provider:
+            heard = Heard(provider.stream("hello", model="toy"))
+            await said.wait()
+            await turns(50)
+            assert not heard.over.is_set()
+            loop.move(PATIENCE)
+            await heard.over.wait()
+
+        assert type(heard.error) is AuthenticationError
+        assert "no such key" in str(heard.error)
+
+    run_movable(run)
+
+
+def test_a_whole_answer_stays_whole_if_what_comes_with_its_end_is_broken() -> None:
+    async def run(loop: MovableLoop) -> None:
+        async def handle(exchange: Exchange) -> None:
+            await exchange.read_request()
+            await exchange.send(CHUNKED + b"%x\r\n%b\r\nno size\r\n" % (len(BODY), BODY))
+            await exchange.wait_closed_by_client()
+
+        heard = await outcome(handle)
+
+        assert heard.items == WHOLE
+        assert heard.is_completed
+
+    run_movable(run)
+
+
+async def test_a_connection_that_is_gone_when_its_answer_is_whole_is_no_failure() -> None:
+    loop = asyncio.get_running_loop()
+    content = aiohttp.StreamReader(BaseProtocol(loop), 1024, loop=loop)
+    with pytest.raises(RuntimeError):
+        await content.read(1)
+
+    await http._read_to_end(content)  # pyright: ignore[reportPrivateUsage]  # over a socket it happens now and then
+
+
+def test_a_connection_that_has_begun_to_answer_is_not_taken_for_a_stale_one() -> None:
+    async def run(loop: MovableLoop) -> None:
+        requests = 0
+
+        async def handle(exchange: Exchange) -> None:
+            nonlocal requests
+            while await exchange.read_request():
+                requests += 1
+                if requests == 2:
+                    await exchange.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                    await turns()
+                    return
+                await exchange.send(CHUNKED)
+                await exchange.send_chunk(BODY)
+                await exchange.send_chunk(b"")
+
+        async with asking(handle) as provider:
+            stream = provider.stream("hello", model="toy")
+            first = Heard(stream)
+            await first.over.wait()
+            second = Heard(stream)
+            await second.over.wait()
+
+        assert type(second.error) is TransportError
+        assert requests == 2
+
+    run_movable(run)
+
+
+def test_an_answer_that_nobody_asked_for_is_given_to_nobody() -> None:
+    async def run(loop: MovableLoop) -> None:
+        async def handle(exchange: Exchange) -> None:
+            while await exchange.read_request():
+                await exchange.send(CHUNKED)
+                await exchange.send_chunk(BODY)
+                await exchange.send_chunk(b"")
+                await turns()
+                await exchange.send(HEAD + b"content-length: 20\r\n\r\nstart\ntext lie\nend\n")
+
+        async with asking(handle) as provider:
+            for _ in range(3):
+                heard = Heard(provider.stream("hello", model="toy"))
+                await heard.over.wait()
+                await turns(50)
+                assert heard.items == WHOLE
 
     run_movable(run)
 
