@@ -41,6 +41,15 @@ class FinishReason(StrEnum):
     """A word that no rule maps, or none at all; see `StreamEnd.raw_reason`."""
 
 
+class Outcome(StrEnum):
+    """How a stream ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """The consumer let go of it."""
+
+
 class StreamStart(Struct, frozen=True, gc=False, tag=True):
     """The response began; or, given again with the same id, another model took it over."""
 

@@ -473,6 +473,13 @@ class BlockFilter(ABC):
     def feed(self, token: StreamToken) -> list[StreamToken]:
         index, choice, block = self._text
         if type(token) is TextDelta and token.index == index and token.choice == choice:  # the usual token
+            if self._next_place is not None and not block.held and not block.is_over and not self.met:
+                view = block.before + token.text  # most text is not like a rule at all
+                seen = view.lower() if self._ignores_case else view
+                if view.isascii() and self._next_place(seen, len(block.before)) is None:
+                    block.released += len(token.text)
+                    block.before = view[-self._looks_back :]
+                    return [token]
             text = self._advance(block, token.text)
             if text == token.text and not self.met:
                 return [token]
@@ -598,12 +605,6 @@ class BlockFilter(ABC):
         if block.is_over:
             return ""
         before = block.before
-        if self._next_place is not None and not block.held and text.isascii():  # most text is not like a rule at all
-            view = before + text
-            if view.isascii() and self._next_place(view.lower() if self._ignores_case else view, len(before)) is None:
-                block.released += len(text)
-                block.before = view[-self._looks_back :]
-                return text
         buffer = before + block.held + text
         start = len(before)
         view, offsets = self._view(buffer, start, is_last)

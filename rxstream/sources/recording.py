@@ -24,8 +24,7 @@ from rxstream.errors import ConfigurationError, FramingError, StreamError
 from rxstream.framing.recording import Began, Chunk, Ended, Record, RecordingReader, Token, read_record
 from rxstream.sources.async_iterable import each
 from rxstream.sources.pump import BREATH, Pump, pumped
-from rxstream.taps import Outcome
-from rxstream.tokens import StreamStart
+from rxstream.tokens import Outcome, StreamStart
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """More bytes than any record should have; what is longer is no record."""

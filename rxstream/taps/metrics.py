@@ -21,7 +21,6 @@ many are to be put together, `MetricsRegistry` merges what they are made of.
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import cast, get_args
 
 from msgspec import Struct, structs
@@ -29,20 +28,11 @@ from msgspec import Struct, structs
 from rxstream import markup
 from rxstream.taps._quantiles import Quantiles
 from rxstream.taps._recent import RecentRate
-from rxstream.tokens import CONTENT, FinishReason, StreamEnd, StreamStart, StreamToken, UsageReport
+from rxstream.tokens import CONTENT, FinishReason, Outcome, StreamEnd, StreamStart, StreamToken, UsageReport
 
 _CONTENT = frozenset(CONTENT)
 _TOKENS = frozenset(get_args(StreamToken))
 _BYTES = frozenset({bytes, bytearray, memoryview})
-
-
-class Outcome(StrEnum):
-    """How a stream ended."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    """The consumer let go of it."""
 
 
 class Pressure(Struct, frozen=True, kw_only=True):

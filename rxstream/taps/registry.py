@@ -10,8 +10,9 @@ from msgspec import Struct, field, structs
 
 from rxstream import markup
 from rxstream.taps._quantiles import Quantiles
-from rxstream.taps.metrics import MetricsSummary, Outcome, StreamMetrics, counted
+from rxstream.taps.metrics import MetricsSummary, StreamMetrics, counted
 from rxstream.taps.quietly import quietly
+from rxstream.tokens import Outcome
 
 
 class RegistrySummary(Struct, frozen=True, kw_only=True):

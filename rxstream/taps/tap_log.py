@@ -23,9 +23,9 @@ from reactivex import Observable, abc
 from rxstream.errors import StreamError
 from rxstream.schedulers import gate_of
 from rxstream.taps._tapped import tapped
-from rxstream.taps.metrics import MetricsSummary, Outcome, StreamMetrics
+from rxstream.taps.metrics import MetricsSummary, StreamMetrics
 from rxstream.taps.tap_metrics import pressure_on
-from rxstream.tokens import FinishReason, Retract, StreamEnd, ToolCallTruncated
+from rxstream.tokens import FinishReason, Outcome, Retract, StreamEnd, ToolCallTruncated
 
 T = TypeVar("T")
 

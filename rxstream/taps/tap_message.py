@@ -8,8 +8,7 @@ from reactivex import Observable, abc
 from rxstream.errors import StreamError
 from rxstream.messages import AssembledMessage, ErrorInfo, MessageAssembler
 from rxstream.taps._tapped import tapped
-from rxstream.taps.metrics import Outcome
-from rxstream.tokens import StreamToken
+from rxstream.tokens import Outcome, StreamToken
 
 
 def tap_message(

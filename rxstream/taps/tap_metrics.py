@@ -9,8 +9,9 @@ from reactivex import Observable, abc
 from rxstream.flow import Gate, StreamShare
 from rxstream.schedulers import gate_of
 from rxstream.taps._tapped import tapped
-from rxstream.taps.metrics import NO_METRICS, Outcome, Pressure, StreamMetrics
+from rxstream.taps.metrics import NO_METRICS, Pressure, StreamMetrics
 from rxstream.taps.registry import MetricsRegistry
+from rxstream.tokens import Outcome
 
 T = TypeVar("T")
 

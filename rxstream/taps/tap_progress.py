@@ -9,8 +9,9 @@ from reactivex import Observable, abc
 
 from rxstream.schedulers import gate_of
 from rxstream.taps._tapped import tapped
-from rxstream.taps.metrics import MetricsSummary, Outcome, StreamMetrics
+from rxstream.taps.metrics import MetricsSummary, StreamMetrics
 from rxstream.taps.tap_metrics import pressure_on
+from rxstream.tokens import Outcome
 
 T = TypeVar("T")
 
