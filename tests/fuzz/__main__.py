@@ -1,8 +1,8 @@
-"""Fuzz parsers and decoders: `python -m tests.fuzz [TARGET …] --seconds N`; needs the extra `fuzz`.
+"""Fuzz parsers and decoders: `python -m tests.fuzz [TARGET …] --seconds N --runs N`; needs the extra `fuzz`.
 
-Each target runs in a process of its own, for that long, and begins with our own fixtures; with `--corpus DIRECTORY`
-what it finds on its way is kept there, and is where the next run begins. What breaks a law is written to a file,
-and tried again with `python -m tests.fuzz TARGET --input FILE`.
+Each target runs in a process of its own, for that long or for so many inputs, and begins with our own fixtures; with
+`--corpus DIRECTORY` what it finds on its way is kept there, and is where the next run begins. What breaks a law is
+written to a file, and tried again with `python -m tests.fuzz TARGET --input FILE`.
 """
 
 import argparse
@@ -23,12 +23,12 @@ def main() -> int:
         _targets()[options.targets[0]].check(options.input.read_bytes())
         return 0
     if options.alone:
-        _fuzz(options.targets[0], options.seconds, options.seed, options.corpus)
+        _fuzz(options)
     names: list[str] = options.targets or list(_targets())
-    shared = [f"--seconds={options.seconds}", f"--seed={options.seed}", "--alone"]
+    shared = [f"--seconds={options.seconds}", f"--runs={options.runs}", f"--seed={options.seed}", "--alone"]
     kept = [f"--corpus={options.corpus}"] if options.corpus else []
     broken = [name for name in names if _run([name, *shared, *kept])]
-    print(f"{len(names)} targets, {options.seconds} s each; broken: {', '.join(broken) or 'none'}")
+    print(f"{len(names)} targets; broken: {', '.join(broken) or 'none'}")
     return bool(broken)
 
 
@@ -39,7 +39,10 @@ def _run(arguments: list[str]) -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all of them if none is named")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--seconds", type=int, default=60, help="for each target, at most")
+    parser.add_argument(
+        "--runs", type=int, default=-1, help="inputs for each target, at most; -1: as many as there is time for"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--corpus", type=Path, help="a directory to keep what is found on the way")
     parser.add_argument("--input", type=Path, help="try the bytes of this file, and nothing else")
@@ -54,8 +57,10 @@ def _targets() -> dict[str, Any]:
     return import_module("tests.fuzz.targets").TARGETS
 
 
-def _fuzz(name: str, seconds: int, seed: int, corpus: Path | None) -> None:
+def _fuzz(options: argparse.Namespace) -> None:
     """Fuzz one target; ends the process."""
+    name: str = options.targets[0]
+    corpus: Path | None = options.corpus
     atheris: Any = import_module("atheris")
     with atheris.instrument_imports(include=["rxstream"]):
         targets = import_module("tests.fuzz.targets")
@@ -66,8 +71,9 @@ def _fuzz(name: str, seconds: int, seed: int, corpus: Path | None) -> None:
         (kept / sha1(seed_bytes, usedforsecurity=False).hexdigest()).write_bytes(seed_bytes)
     words = kept.with_name(f"{name}.words")
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in sorted(targets.words_of(target.seeds()))))
-    print(f"{name}: {seconds} s, beginning with {len(target.seeds())} recordings, in {kept}", flush=True)
-    flags = [f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=2048", "-timeout=20", "-rss_limit_mb=2048"]
+    print(f"{name}: {options.seconds} s, beginning with {len(target.seeds())} recordings, in {kept}", flush=True)
+    flags = [f"-max_total_time={options.seconds}", f"-runs={options.runs}", f"-seed={options.seed}"]
+    flags += ["-max_len=2048", "-timeout=20", "-rss_limit_mb=2048"]
     places = [f"-dict={words}", f"-artifact_prefix={kept}.", str(kept)]
     atheris.Setup([name, *flags, "-verbosity=0", "-print_final_stats=1", *places], target.check)
     atheris.Fuzz()
