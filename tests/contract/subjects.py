@@ -271,6 +271,10 @@ class Stage:
         return self.items.read([self.items.note(made) for made in self.gives([*items, *self.items.last])])
 
 
+def unheard(_message: Any, _outcome: Any) -> None:
+    """Nobody who is told."""
+
+
 def two(_: Any) -> int:
     """What each item weighs."""
     return 2
@@ -368,7 +372,7 @@ STAGES: dict[tuple[Callable[..., Any], str], Stage] = {
     (retry_before_content, ""): Stage(retry_before_content, TOKENS),
     (retry_before_content, "while nothing has begun"): Stage(retry_before_content, STARTS),
     (tap_log, ""): Stage(partial(tap_log, SILENT), TOKENS),
-    (tap_message, ""): Stage(partial(tap_message, two), TOKENS),
+    (tap_message, ""): Stage(partial(tap_message, unheard), TOKENS),
     (tap_metrics, "of tokens"): Stage(lambda: tap_metrics(StreamMetrics()), TOKENS),
     (tap_metrics, "of bytes"): Stage(lambda: tap_metrics(StreamMetrics()), SSE_BYTES),
     (tap_metrics, "of anything"): Stage(lambda: tap_metrics(StreamMetrics())),
