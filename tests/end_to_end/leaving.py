@@ -17,6 +17,7 @@ from typing import Any
 from rxstream import AiProvider, collect, iterate
 from rxstream.flow import RetryPolicy
 from rxstream.simulator import FAST, At, HttpError, Script, Settings, Simulator, Stall, simulator_in_background
+from tests.loopback import turns
 
 PATIENCE = 30.0
 """Seconds after which something that was to happen has failed to."""
@@ -67,7 +68,7 @@ async def open_all_here(simulator: Simulator, provider: AiProvider) -> None:
         TASKS.append(asyncio.ensure_future(look()))
         TASKS.append(asyncio.ensure_future(collect(provider.stream("hello", model="m"))))
         await came(lambda made=made: simulator.requests_made >= made + 3)
-    await asyncio.sleep(0.01)
+    await turns(100)  # the last of them gets to where it waits
 
 
 TASKS: list[asyncio.Future[Any]] = []
@@ -131,7 +132,7 @@ async def subscribe_here(simulator: Simulator, provider: AiProvider) -> None:
         made = simulator.requests_made
         provider.stream("hello", model="m").subscribe(on_error=say, on_completed=lambda: say("completed"))
         await came(lambda made=made: simulator.requests_made > made)
-    await asyncio.sleep(0.01)
+    await turns(100)  # the last of them gets to where it waits
 
 
 def the_program_ends() -> None:
